@@ -1,0 +1,64 @@
+// Package store keeps what the server keeps: sixteen databases of keys, in
+// memory, each key either pinned (it may not be forgotten) or cached (it may).
+//
+// # How it works
+//
+// Keys are spread over 32 shards by their hash. A shard has a mutex, an index
+// for each database, a heap of deadlines and the queues of its cached entries.
+// Everybody reads and writes through a Tx:
+//
+//	if err := tx.Begin(s, now, db, store.Scope{Shards: s.ShardOf(key)}); err != nil {
+//		return err // store.ErrBusy: a script has held the shard for too long
+//	}
+//	defer tx.End()
+//	old, ok := tx.Get(key)            // sees what this Tx has recorded so far
+//	tx.Put(key, store.Put{Value: v})  // records an effect, changes nothing
+//	s.Apply(tx.Effects())             // changes the store, under the scope of tx
+//
+// Between Apply and End, tx.Discard lets the same Tx go on to the next command
+// with nothing recorded. Keys and values given to a Tx belong to the caller and
+// stay unchanged until Discard or End; Apply copies them. What a Tx hands out is
+// valid until End. A Tx that touches a key outside its scope panics; Len, Scan,
+// Each and RandomKey want AllShards.
+//
+// An Effect is absolute and there is at most one per key, so that a list of
+// them can be sent elsewhere and applied there. Effects come in this order:
+// swaps, flushes, keys.
+//
+// A read never sees what is past its deadline. The sweeper deletes it within
+// milliseconds; MakeRoom, called before a write that may grow the store and
+// with no Tx open, evicts cached entries until memory is within its limit.
+//
+// # Kinds
+//
+// A write is pinned or cached by the first of these rules that holds: a key
+// that Config.Cache matches is cached; one that Config.Pin matches is pinned; a
+// live pinned key stays pinned; under NoEviction it is pinned; a Sure write, and
+// any write of a scope with PinAll, is pinned; without a deadline it is pinned
+// (cached under AllKeysLFU); else it is cached. A new deadline leaves the kind
+// as it is, unless it is Sure or PinAll.
+//
+// # Lock order
+//
+// latch → shard → outbox. A latch is waited for with no mutex held. Shards are
+// locked in ascending order. With a shard held one may take an outbox or
+// another leaf lock, never a latch. The cache's own mutex comes before the
+// shards: MakeRoom and the evictor take it with nothing held.
+//
+// A Tx with Scope.Latch holds latches instead of mutexes, so that others can be
+// told that the server is busy. Only its goroutine may then look into those
+// shards; it takes the mutexes for a moment in Apply and End. Sweeper and
+// eviction pass latched shards over.
+//
+// # Caveats
+//
+// A read changes the access information of an entry before anything is
+// committed: it is advice, not state.
+//
+// Stats looks at one shard after the other; its sums are exact only when
+// nothing moves.
+//
+// Commit, OnEvents, Listener.Touched and Observer.Applied run with shards held.
+// They must not open a Tx, nor call MakeRoom, Watch, Unwatch, Unlisten,
+// ForgetListened, Stats or Check.
+package store

@@ -1,0 +1,130 @@
+package store
+
+// underlying is the entry of the store beneath the effects, expired or not.
+func (tx *Tx) underlying(db int, key []byte, hash uint64) *entry {
+	if tx.flushed&(1<<db) != 0 {
+		return nil
+	}
+	if len(tx.swaps) > 0 {
+		db = int(tx.base[db])
+	}
+	return tx.shard(hash).db(db).find(hash, key)
+}
+
+// look is a key as this Tx sees it: live with its entry, or not.
+// stored is the entry beneath, if there is one, and at the position of the
+// effect on the key, if there is one.
+func (tx *Tx) look(db int, key []byte, hash uint64) (seen Entry, live bool, stored *entry, at int) {
+	at = -1
+	if len(tx.effects) > 0 {
+		at = tx.pending(db, key, hash)
+	}
+	if at >= 0 {
+		switch f := &tx.effects[at]; f.Op {
+		case OpDelete:
+			return Entry{}, false, nil, at
+		case OpPut:
+			seen = Entry{f.Value, f.Deadline, f.Pinned, f.Encoding}
+			return seen, !expired(f.Deadline, tx.now), nil, at
+		}
+	}
+	stored = tx.underlying(db, key, hash)
+	if stored == nil {
+		return Entry{}, false, nil, at
+	}
+	seen = stored.view()
+	if at >= 0 { // OpExpire
+		seen.Deadline, seen.Pinned = tx.effects[at].Deadline, tx.effects[at].Pinned
+	}
+	if expired(seen.Deadline, tx.now) {
+		return Entry{}, false, stored, at
+	}
+	return seen, true, stored, at
+}
+
+// Get is a read: it counts a hit or a miss and an access.
+func (tx *Tx) Get(key []byte) (Entry, bool) {
+	hash := tx.s.hash(key)
+	e, live, stored, _ := tx.look(tx.db, key, hash)
+	if !live {
+		tx.misses++
+		return Entry{}, false
+	}
+	tx.hits++
+	tx.touch(stored, hash)
+	return e, true
+}
+
+// Peek is a read that leaves no trace in the access information: TTL, EXISTS,
+// TYPE. It counts a hit or a miss.
+func (tx *Tx) Peek(key []byte) (Entry, bool) {
+	e, live, _, _ := tx.look(tx.db, key, tx.s.hash(key))
+	if live {
+		tx.hits++
+	} else {
+		tx.misses++
+	}
+	return e, live
+}
+
+// Find is a look before a write: it counts an access, but no hit or miss.
+func (tx *Tx) Find(key []byte) (Entry, bool) { return tx.FindIn(tx.db, key) }
+
+// FindIn is Find in another database.
+func (tx *Tx) FindIn(db int, key []byte) (Entry, bool) {
+	hash := tx.s.hash(key)
+	e, live, stored, _ := tx.look(db, key, hash)
+	if live {
+		tx.touch(stored, hash)
+	}
+	return e, live
+}
+
+// touch counts an access. While memory is short ristretto hears of the cached
+// ones, after the shards are released.
+func (tx *Tx) touch(e *entry, hash uint64) {
+	if e == nil || tx.scope.NoTouch {
+		return
+	}
+	e.access = touched(e.access, tx.now)
+	tx.looked = hash
+	if e.place != inPinned && len(tx.feed) < maxFeed && tx.s.cache.pressed.Load() {
+		tx.feed = append(tx.feed, e.judgeKey())
+	}
+}
+
+// Freq is what OBJECT FREQ shows: Redis's logarithmic counter, decayed.
+func (tx *Tx) Freq(key []byte) (int, bool) {
+	access, ok := tx.access(key)
+	return int(frequency(access, tx.now)), ok
+}
+
+// IdleTime is what OBJECT IDLETIME shows, in seconds.
+func (tx *Tx) IdleTime(key []byte) (int64, bool) {
+	access, ok := tx.access(key)
+	return idleSeconds(access, tx.now), ok
+}
+
+func (tx *Tx) access(key []byte) (uint32, bool) {
+	_, live, stored, _ := tx.look(tx.db, key, tx.s.hash(key))
+	switch {
+	case !live:
+		return 0, false
+	case stored == nil: // put by this Tx
+		return newAccess(tx.now), true
+	}
+	return stored.access, true
+}
+
+// Memory is what MEMORY USAGE shows: the bytes that key and value cost,
+// as maxmemory counts them.
+func (tx *Tx) Memory(key []byte) (int, bool) {
+	e, live, stored, _ := tx.look(tx.db, key, tx.s.hash(key))
+	switch {
+	case !live:
+		return 0, false
+	case stored != nil:
+		return int(stored.cost()), true
+	}
+	return entryOverhead + len(key) + len(e.Value), true
+}

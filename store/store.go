@@ -1,0 +1,188 @@
+package store
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// NumDBs is how many numbered databases there are, as in Redis's default.
+const NumDBs = 16
+
+const (
+	numShards = 32
+	shardBits = 5
+)
+
+// Shards is a set of shards, one bit each. A key lives in the same shard
+// whatever database it is in.
+type Shards uint64
+
+// AllShards is what a command needs that looks at keys it cannot name.
+const AllShards Shards = 1<<numShards - 1
+
+// Policy is what gives way when memory is short.
+type Policy uint8
+
+const (
+	VolatileLFU Policy = iota // plain writes with a TTL are cached
+	AllKeysLFU                // plain writes without a TTL are cached too
+	NoEviction                // nothing is evicted, everything written is pinned
+)
+
+var policyNames = [...]string{"volatile-lfu", "allkeys-lfu", "noeviction"}
+
+func (p Policy) String() string { return policyNames[p] }
+
+// ParsePolicy reads the value of maxmemory-policy, in any case.
+func ParsePolicy(name string) (Policy, error) {
+	for i, n := range policyNames {
+		if strings.EqualFold(n, name) {
+			return Policy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown eviction policy %q (want %s)", name, strings.Join(policyNames[:], ", "))
+}
+
+// Config is what an operator may choose. The functions must be quick and must
+// not come back into the store.
+type Config struct {
+	MaxMemory int64 // bytes, 0 = no limit
+	Policy    Policy
+
+	MaxValueBytes int64 // what Tx.MaxValue tells the commands; 0 = 512 MB
+
+	// Pin and Cache override the kind of the keys they hold true for; nil is
+	// never. Cache wins.
+	Pin, Cache func(key []byte) bool
+
+	// BusyAfter is how long a latched scope may keep others waiting before
+	// their Begin returns ErrBusy; 0 lets them wait for ever.
+	BusyAfter time.Duration
+
+	Now func() time.Time // the wall clock; nil = time.Now
+
+	// Commit makes the deletions that sweeper and eviction recorded on tx
+	// happen; nil applies them at once. It is called with the shards of tx
+	// held and must not End it.
+	Commit func(tx *Tx) error
+
+	// OnEvents receives the keyspace events ("expired", "evicted") of such a
+	// commit, with the shards still held so that they come before those of any
+	// later command on the same key. Keys are the callee's only until it returns.
+	OnEvents func(events []Event)
+}
+
+// Store is every database of one server.
+type Store struct {
+	shards [numShards]shard
+	seed   maphash.Seed
+	cfg    atomic.Pointer[Config]
+	cfgMu  sync.Mutex // one Reconfigure at a time
+
+	used   atomic.Int64 // bytes of all entries: the sum of the shards' counts
+	pinned atomic.Int64 // bytes of the pinned ones among them
+	peak   atomic.Int64 // the highest that used ever was; ResetStats leaves it
+
+	events       atomic.Uint32 // the EventClass set that somebody listens to
+	observer     atomic.Pointer[Observer]
+	listened     atomic.Int64 // keys in the shards' once
+	activeExpire atomic.Bool
+
+	cache   cache
+	sweeper sweeper
+	done    chan struct{} // closed by Close: sweeper and evictor end
+	running sync.WaitGroup
+}
+
+// New starts an empty store and its two goroutines: the sweeper, which deletes
+// what has expired, and the evictor, which finishes what MakeRoom left. Close
+// ends both.
+func New(c Config) *Store {
+	s := &Store{seed: maphash.MakeSeed(), done: make(chan struct{})}
+	s.cfg.Store(withDefaults(c))
+	for i := range s.shards {
+		s.shards[i].init()
+	}
+	s.activeExpire.Store(true)
+	s.cache.init(s)
+	s.sweeper.init(s)
+	s.running.Add(2)
+	go s.sweeper.run()
+	go s.cache.run()
+	return s
+}
+
+func withDefaults(c Config) *Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.MaxValueBytes == 0 {
+		c.MaxValueBytes = 512 << 20
+	}
+	return &c
+}
+
+// Close ends the store's goroutines. No Tx may be open.
+func (s *Store) Close() {
+	close(s.done)
+	s.running.Wait()
+	s.cache.close()
+}
+
+// Reconfigure changes the configuration as one step. A smaller MaxMemory is
+// made true in the background, beginning at once.
+func (s *Store) Reconfigure(change func(*Config)) {
+	s.cfgMu.Lock()
+	defer s.cfgMu.Unlock()
+	c := *s.cfg.Load()
+	change(&c)
+	s.cfg.Store(withDefaults(c))
+	s.cache.kick()
+}
+
+// WantEvents says which classes of keyspace events Notify should record; 0,
+// the beginning state, makes Notify cost one load.
+func (s *Store) WantEvents(classes EventClass) { s.events.Store(uint32(classes)) }
+
+// SetActiveExpire switches the sweeper. While it is off nothing expired is
+// served, but it stays in memory.
+func (s *Store) SetActiveExpire(on bool) {
+	s.activeExpire.Store(on)
+	s.sweeper.kick()
+}
+
+func (s *Store) now() int64 { return s.cfg.Load().Now().UnixMilli() }
+
+func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
+
+// ShardOf is the set of the one shard that key lives in.
+func (s *Store) ShardOf(key []byte) Shards { return 1 << (s.hash(key) & (numShards - 1)) }
+
+// each calls f for the numbers of the shards in the set, ascending.
+func (set Shards) each(f func(i int)) {
+	for set != 0 {
+		i := bits.TrailingZeros64(uint64(set))
+		set &^= 1 << i
+		f(i)
+	}
+}
+
+// charge keeps the global sums in step with a change in one shard.
+func (s *Store) charge(used, pinned int64) {
+	if used != 0 {
+		n := s.used.Add(used)
+		if used > 0 {
+			for peak := s.peak.Load(); n > peak && !s.peak.CompareAndSwap(peak, n); {
+				peak = s.peak.Load()
+			}
+		}
+	}
+	if pinned != 0 {
+		s.pinned.Add(pinned)
+	}
+}

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// sweeper deletes what has expired, within a few milliseconds of the deadline.
+// It sleeps until the earliest deadline there is, and is woken when an earlier
+// one arrives.
+type sweeper struct {
+	s    *Store
+	wake chan struct{}
+	// The deadline it sleeps for. While it is at work that is the end of time,
+	// so that any deadline that comes first in its shard wakes it once more:
+	// it may have passed that shard already.
+	next atomic.Int64
+	tx   Tx
+	dead []*entry
+}
+
+const (
+	sweepBatch = 128                    // entries deleted with a shard held
+	sweepNap   = time.Second            // the longest sleep: the wall clock may be set
+	sweepPause = 100 * time.Millisecond // after a commit that failed
+)
+
+func (w *sweeper) init(s *Store) {
+	w.s = s
+	w.wake = make(chan struct{}, 1)
+	w.next.Store(math.MaxInt64)
+}
+
+// expect is told of deadlines that come first in their shard.
+func (w *sweeper) expect(deadline int64) {
+	if deadline < w.next.Load() {
+		w.kick()
+	}
+}
+
+func (w *sweeper) kick() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it will wake anyway
+	}
+}
+
+func (w *sweeper) run() {
+	defer w.s.running.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-w.s.done:
+			return
+		case <-w.wake:
+		case <-timer.C:
+		}
+		w.next.Store(math.MaxInt64)
+		nap := sweepNap
+		if w.s.activeExpire.Load() {
+			next, err := w.sweep()
+			if err != nil {
+				nap = sweepPause
+			} else if next != math.MaxInt64 {
+				w.next.Store(next)
+				// A key lives through the millisecond of its deadline.
+				until := time.UnixMilli(next + 1).Sub(w.s.cfg.Load().Now())
+				nap = min(max(until, 0), sweepNap)
+			}
+		}
+		timer.Reset(nap)
+	}
+}
+
+// sweep deletes all that has expired, but in latched shards, whose holder will
+// kick when done, and returns the next deadline.
+func (w *sweeper) sweep() (next int64, err error) {
+	next = math.MaxInt64
+	for i := range w.s.shards {
+		at, err := w.sweepShard(i)
+		if err != nil {
+			return 0, err
+		}
+		next = min(next, at)
+	}
+	return next, nil
+}
+
+func (w *sweeper) sweepShard(i int) (next int64, err error) {
+	for {
+		next, more, err := w.batch(i)
+		if err != nil || !more {
+			return next, err
+		}
+	}
+}
+
+func (w *sweeper) batch(i int) (next int64, more bool, err error) {
+	sh := &w.s.shards[i]
+	now := w.s.now()
+	if !w.tx.tryBegin(w.s, now, 0, Scope{Shards: 1 << i}) {
+		return math.MaxInt64, false, nil
+	}
+	defer w.tx.End()
+	var came int
+	w.dead, came = sh.deadlines.due(now, sweepBatch, w.dead[:0])
+	for _, e := range w.dead {
+		w.tx.DeleteIn(sh.dbOf(e.slot), bytesOf(e.key))
+	}
+	clear(w.dead)
+	if err := w.s.commit(&w.tx); err != nil {
+		return 0, false, err
+	}
+	if len(sh.deadlines) == 0 {
+		return math.MaxInt64, false, nil
+	}
+	return sh.deadlines[0].at, came == sweepBatch, nil
+}
+
+// commit makes the store's own deletions happen.
+func (s *Store) commit(tx *Tx) error {
+	c := s.cfg.Load()
+	if len(tx.effects) == 0 {
+		return nil
+	}
+	if c.Commit == nil {
+		s.Apply(tx.Effects())
+	} else if err := c.Commit(tx); err != nil {
+		return err
+	}
+	if len(tx.events) > 0 && c.OnEvents != nil {
+		c.OnEvents(tx.events)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package store
+
+import "math/rand/v2"
+
+// Len is how many live keys the current database has.
+func (tx *Tx) Len() int {
+	tx.needAll()
+	n := 0
+	if db, ok := tx.beneath(); ok {
+		for i := range tx.s.shards {
+			sh := &tx.s.shards[i]
+			var dead [NumDBs]int
+			sh.deadlines.countExpired(tx.now, 0, &dead)
+			slot := sh.slots[db]
+			n += sh.indexes[slot].len() - dead[slot]
+		}
+	}
+	for i := range tx.effects {
+		f := &tx.effects[i]
+		if int(f.DB) != tx.db {
+			continue
+		}
+		if e := tx.underlying(tx.db, f.Key, f.hash); e != nil && !expired(e.deadline, tx.now) {
+			n--
+		}
+		if _, live, _, _ := tx.look(tx.db, f.Key, f.hash); live {
+			n++
+		}
+	}
+	return n
+}
+
+// beneath is the database of the store under the current one, if it has not
+// been flushed.
+func (tx *Tx) beneath() (int, bool) {
+	if tx.flushed&(1<<tx.db) != 0 {
+		return 0, false
+	}
+	if len(tx.swaps) > 0 {
+		return int(tx.base[tx.db]), true
+	}
+	return tx.db, true
+}
+
+// Scan visits some live keys of the current database, about count of them, and
+// returns the cursor for the next call, 0 when the walk is complete. A key that
+// is there from the first call to the last is visited at least once; it may be
+// visited twice. Keys are valid until the Tx ends.
+//
+// A cursor is a bucket cursor above the number of the shard. It stays below
+// 2^53, because clients keep it in a double.
+func (tx *Tx) Scan(cursor uint64, count int, visit func(key []byte, e Entry)) (next uint64) {
+	tx.needAll()
+	if cursor == 0 {
+		tx.eachNew(func(key []byte, e Entry) bool { visit(key, e); return true })
+	}
+	db, ok := tx.beneath()
+	if !ok {
+		return 0
+	}
+	seen := 0
+	see := func(e *entry) {
+		if key, v, live := tx.seen(e); live {
+			visit(key, v)
+		}
+		seen++
+	}
+	// Empty buckets cost a step too: as in Redis, ten for each key asked for.
+	steps := 10 * max(count, 1)
+	shard, bucket := int(cursor&(numShards-1)), cursor>>shardBits
+	for {
+		bucket = tx.s.shards[shard].db(db).scan(bucket, see)
+		if bucket == 0 {
+			if shard++; shard == numShards {
+				return 0
+			}
+		}
+		if steps--; seen >= count || steps <= 0 {
+			return bucket<<shardBits | uint64(shard)
+		}
+	}
+}
+
+// seen is a stored entry as this Tx sees it.
+func (tx *Tx) seen(e *entry) (key []byte, v Entry, live bool) {
+	key = bytesOf(e.key)
+	if len(tx.effects) == 0 {
+		return key, e.view(), !expired(e.deadline, tx.now)
+	}
+	v, live, _, _ = tx.look(tx.db, key, e.hash)
+	return key, v, live
+}
+
+// eachNew visits the live keys of the current database that only this Tx knows
+// of, until visit returns false, and says whether it never did.
+func (tx *Tx) eachNew(visit func(key []byte, e Entry) bool) bool {
+	for i := range tx.effects {
+		f := &tx.effects[i]
+		if f.Op != OpPut || int(f.DB) != tx.db || expired(f.Deadline, tx.now) {
+			continue
+		}
+		if tx.underlying(tx.db, f.Key, f.hash) != nil {
+			continue
+		}
+		if !visit(f.Key, Entry{f.Value, f.Deadline, f.Pinned, f.Encoding}) {
+			return false
+		}
+	}
+	return true
+}
+
+// Each visits every live key of the current database until visit returns
+// false. visit must not write. Keys are valid until the Tx ends.
+func (tx *Tx) Each(visit func(key []byte, e Entry) bool) {
+	tx.needAll()
+	if !tx.eachNew(visit) {
+		return
+	}
+	db, ok := tx.beneath()
+	if !ok {
+		return
+	}
+	for i := range tx.s.shards {
+		whole := tx.s.shards[i].db(db).each(func(e *entry) bool {
+			key, v, live := tx.seen(e)
+			return !live || visit(key, v)
+		})
+		if !whole {
+			return
+		}
+	}
+}
+
+const randomTries = 100
+
+// RandomKey is a random live key of the current database.
+func (tx *Tx) RandomKey() ([]byte, bool) {
+	tx.needAll()
+	db, ok := tx.beneath()
+	if ok && len(tx.effects) == 0 {
+		total := 0
+		for i := range tx.s.shards {
+			total += tx.s.shards[i].db(db).len()
+		}
+		if total == 0 {
+			return nil, false
+		}
+		for range randomTries {
+			// A shard by its share of the keys, then a bucket of it.
+			n, i := rand.IntN(total), 0
+			for ; n >= tx.s.shards[i].db(db).len(); i++ {
+				n -= tx.s.shards[i].db(db).len()
+			}
+			if e := tx.s.shards[i].db(db).random(); e != nil && !expired(e.deadline, tx.now) {
+				return bytesOf(e.key), true
+			}
+		}
+	}
+	// Nearly everything has expired, or this Tx has effects: look at all.
+	n := 0
+	var picked []byte
+	tx.Each(func(key []byte, _ Entry) bool {
+		if n++; rand.IntN(n) == 0 {
+			picked = key
+		}
+		return true
+	})
+	return picked, n > 0
+}
