@@ -96,6 +96,8 @@ var (
 	ErrArityInScript   = Error("ERR Wrong number of args calling Redis command from script")
 	ErrKeysNegative    = Error("ERR Number of keys can't be negative")
 	ErrKeysTooMany     = Error("ERR Number of keys can't be greater than number of args")
+	ErrWriteScriptRO   = Error("ERR Can not execute a script with write flag using *_ro command.")
+	ErrScriptOOM       = Error("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'")
 	ErrNoPermInScript  = Error("ERR The user executing the script can't run this command or subcommand")
 	ErrScriptFlush     = Error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
 )
@@ -120,6 +122,7 @@ var (
 // What Redis has no words for.
 var (
 	ErrNoPushDoor   = Error("ERR messages need a connection: this door has none")
+	ErrScriptMemory = Error("ERR script reached its memory limit and was stopped; it has changed nothing")
 	ErrScriptTooBig = Error("ERR script writes more than one transaction may hold")
 	ErrInternal     = Error("ERR internal error")
 )
@@ -159,6 +162,11 @@ func ErrUnknownSubcommand(command string, sub []byte) Reply {
 // ErrSubcommandSyntax is for a subcommand that is known with other words.
 func ErrSubcommandSyntax(command string, sub []byte) Reply {
 	return Error("ERR unknown subcommand or wrong number of arguments for '" + string(cut(sub, 128)) + "'. Try " + strings.ToUpper(command) + " HELP.")
+}
+
+// ErrScriptKilled is what the client of a script is told that SCRIPT KILL stopped.
+func ErrScriptKilled(sha string) Reply {
+	return Error("ERR Script killed by user with SCRIPT KILL... script: " + sha + ", on @user_script:1.")
 }
 
 // ErrNoPerm is for a command that a user may not run. Redis 7.0 does not say
@@ -242,4 +250,9 @@ func cut(word []byte, n int) []byte {
 		word = word[:nul]
 	}
 	return word
+}
+
+// ErrDenyBlocking is for SSUBSCRIBE inside MULTI.
+func ErrDenyBlocking(upper string) Reply {
+	return Error("ERR " + upper + " isn't allowed for a DENY BLOCKING client")
 }

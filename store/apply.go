@@ -65,7 +65,9 @@ func (s *Store) applyKey(f *Effect) {
 			s.drop(sh, e)
 		}
 	}
-	if len(sh.watches)+len(sh.once) != 0 && (e != nil || f.Op == OpPut) {
+	// A Delete of what was never stored is a key that the same Tx made and
+	// removed: it was touched all the same.
+	if len(sh.watches)+len(sh.once) != 0 && (e != nil || f.Op != OpExpire) {
 		s.touch(sh, int(f.DB), f.Key, gone && f.Op == OpDelete)
 	}
 	if len(sh.owed) >= owedAtOnce {

@@ -1,0 +1,220 @@
+package clients
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	password = "s3cret-of-default"
+	// Starting includes loading nothing and building nothing; a server that
+	// needs longer than this is stuck.
+	startTimeout = 15 * time.Second
+	stopTimeout  = 12 * time.Second
+)
+
+// server is the server under test, alive from TestMain's first line to its last.
+type server struct {
+	name    string // crema or redis, for messages only
+	port    int
+	tlsPort int
+	caFile  string
+	cmd     *exec.Cmd
+	output  bytes.Buffer // both streams of the server, read after it ended
+	exited  chan struct{}
+}
+
+func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+func (s *server) url() string { return s.urlOf("", password) }
+
+func (s *server) urlOf(user, secret string) string {
+	return fmt.Sprintf("redis://%s:%s@127.0.0.1:%d", user, secret, s.port)
+}
+
+// The certificate names localhost and 127.0.0.1; clients are told the name,
+// because some of them do not check an address.
+func (s *server) tlsURL() string {
+	return fmt.Sprintf("rediss://:%s@localhost:%d", password, s.tlsPort)
+}
+
+// environment is what every script is told.
+func (s *server) environment() []string {
+	return append(os.Environ(),
+		"REDIS_URL="+s.url(),
+		"REDIS_USER_URL="+s.urlOf("alice", "secret"),
+		"REDIS_READER_URL="+s.urlOf("reader", "secret2"),
+		"REDIS_TLS_URL="+s.tlsURL(),
+		"REDIS_CA_FILE="+s.caFile,
+	)
+}
+
+// startServer starts what CREMA_TARGET and CREMA_BIN ask for and returns once
+// it accepts connections on both ports.
+func startServer(dir string) (*server, error) {
+	files, err := makeCertificates(dir)
+	if err != nil {
+		return nil, fmt.Errorf("make certificates: %w", err)
+	}
+	s := &server{caFile: files.ca, exited: make(chan struct{})}
+	if s.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	if s.tlsPort, err = freePort(); err != nil {
+		return nil, err
+	}
+	switch target := os.Getenv("CREMA_TARGET"); target {
+	case "redis":
+		s.name = "redis"
+		s.cmd, err = s.redisCommand(dir, files)
+	case "", "crema":
+		s.name = "crema"
+		s.cmd, err = s.cremaCommand(dir, files)
+	default:
+		err = fmt.Errorf("CREMA_TARGET is %q, want crema or redis", target)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.cmd.Dir = dir
+	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", s.name, err)
+	}
+	go func() {
+		s.cmd.Wait()
+		close(s.exited)
+	}()
+	if err := s.awaitReady(); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("start %s: %w\n%s", s.name, err, s.output.String())
+	}
+	return s, nil
+}
+
+func (s *server) cremaCommand(dir string, files certificateFiles) (*exec.Cmd, error) {
+	binary := os.Getenv("CREMA_BIN")
+	if binary == "" {
+		binary = filepath.Join(dir, "crema")
+		build := exec.Command("go", "build", "-o", binary, "./cmd/crema")
+		build.Dir = "../.."
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build crema: %w\n%s", err, out)
+		}
+	}
+	binary, err := filepath.Abs(binary) // the server runs in another directory
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command(binary,
+		"--port", fmt.Sprint(s.port),
+		"--requirepass", password,
+		"--user", "alice:secret",
+		"--user", "reader:secret2:readonly",
+		"--tls-port", fmt.Sprint(s.tlsPort),
+		"--tls-cert-file", files.cert,
+		"--tls-key-file", files.key,
+	), nil
+}
+
+func (s *server) redisCommand(dir string, files certificateFiles) (*exec.Cmd, error) {
+	conf := filepath.Join(dir, "redis.conf")
+	text := fmt.Sprintf(`port %d
+bind 127.0.0.1
+save ""
+requirepass %s
+user alice on >secret ~* &* +@all
+user reader on >secret2 ~* &* +@read +@connection +@pubsub +info -publish -spublish
+tls-port %d
+tls-cert-file %s
+tls-key-file %s
+tls-ca-cert-file %s
+tls-auth-clients no
+`, s.port, password, s.tlsPort, files.cert, files.key, files.ca)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return exec.Command("redis-server", conf), nil
+}
+
+// awaitReady tries to connect until a PING is answered, with anything, and the
+// TLS port is open too. Nothing announces a listening socket from outside, so
+// this is a poll.
+func (s *server) awaitReady() error {
+	deadline := time.Now().Add(startTimeout)
+	for {
+		err := s.pinged()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("it ended at once: %s", s.cmd.ProcessState)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not ready after %s: %w", startTimeout, err)
+		}
+	}
+}
+
+func (s *server) pinged() error {
+	tlsConn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", s.tlsPort), time.Second)
+	if err != nil {
+		return err
+	}
+	tlsConn.Close()
+	conn, err := net.DialTimeout("tcp", s.address(), time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.HasPrefix(line, "-NOAUTH") {
+		err = fmt.Errorf("PING without a password answered %q", line)
+	}
+	return err
+}
+
+// stop asks the server to end and reports a server that had ended before, or
+// that does not obey.
+func (s *server) stop() error {
+	select {
+	case <-s.exited:
+		return fmt.Errorf("%s ended by itself: %s\n%s", s.name, s.cmd.ProcessState, s.output.String())
+	default:
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+		if !s.cmd.ProcessState.Success() {
+			return fmt.Errorf("%s after SIGTERM: %s\n%s", s.name, s.cmd.ProcessState, s.output.String())
+		}
+		return nil
+	case <-time.After(stopTimeout):
+		s.cmd.Process.Kill()
+		<-s.exited
+		return fmt.Errorf("%s ignored SIGTERM for %s\n%s", s.name, stopTimeout, s.output.String())
+	}
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}

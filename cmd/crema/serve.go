@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"strconv"
+
+	"crema/server"
+)
+
+// serve is `crema serve`, the command that a plain `crema` means.
+func serve(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
+	cfg, done, err := parseServe(args, env, stdout, stderr)
+	if done {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "crema: %v\n", err)
+		return exitUsage
+	}
+	srv, err := server.New(cfg)
+	if err != nil {
+		fmt.Fprintf(stderr, "crema: %v\n", err)
+		return exitUsage
+	}
+	// The collector works harder before the process outgrows what it was
+	// given: a sixth above maxmemory for buffers and its own headroom.
+	if limit := srv.MemoryLimit(); limit > 0 && env("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit + limit/6)
+	}
+	printURLs(stdout, cfg, srv)
+	if err := srv.Serve(ctx); err != nil {
+		fmt.Fprintf(stderr, "crema: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// printURLs prints the lines that a user pastes into an environment. A
+// password is never printed: the line shows where it goes.
+func printURLs(w io.Writer, cfg server.Config, srv *server.Server) {
+	credentials := ""
+	if cfg.RequirePass != "" {
+		credentials = ":PASSWORD@"
+	}
+	if addr := srv.Addr(); addr != "" {
+		fmt.Fprintf(w, "REDIS_URL=redis://%s%s\n", credentials, reachable(addr))
+	}
+	if addr := srv.TLSAddr(); addr != "" {
+		fmt.Fprintf(w, "REDIS_TLS_URL=rediss://%s%s\n", credentials, reachable(addr))
+	}
+}
+
+// reachable turns an address that means "every address" into one to connect to.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+func version(w io.Writer) int {
+	fmt.Fprintf(w, "crema %s (commands of Redis %s)\n", server.Version, server.RedisVersion)
+	if info, ok := debug.ReadBuildInfo(); ok {
+		fmt.Fprintf(w, "%s\n", info.GoVersion)
+	}
+	return exitOK
+}
+
+// parsePort reads a port number.
+func parsePort(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 65535 {
+		return 0, fmt.Errorf("%q is not a port between 0 and 65535", s)
+	}
+	return n, nil
+}

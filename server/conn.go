@@ -1,0 +1,263 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"crema/resp"
+	"crema/store"
+)
+
+const (
+	flushBytes   = 64 << 10 // replies are written when this many bytes wait
+	keepOutBytes = 16 << 10 // an output buffer above this is given back when idle
+
+	drainFor = 2 * time.Second // how long an ending connection may take to read what waits for it
+)
+
+// conn is one client: a socket, or an in-process door (sock is nil). Its
+// goroutine reads, evaluates and writes; it owns every field that is not
+// atomic and not under mu.
+type conn struct {
+	srv  *Server
+	id   int64
+	sock net.Conn
+	in   *resp.Reader
+	out  []byte // replies not written yet
+	args resp.Args
+	tx   store.Tx
+	open bool // tx is open: EXEC or a script is evaluating
+
+	proto     int // 2 or 3
+	replyMode replyMode
+	clock     clock // this run's reading
+	closing   bool  // close once out is flushed
+	timed     bool  // the socket has a read deadline
+	multi     *multi
+	watch     store.Watch
+	watching  bool
+	tracker   atomic.Pointer[tracker] // CLIENT TRACKING; set by this goroutine, read by others
+	aborted   resp.Reply              // why EXEC must end with nothing done
+	inScript  bool
+	full      bool      // pinned entries alone filled maxmemory when EXEC or the script began
+	deferred  []message // PUBLISHed while tx is open; announced after commit
+
+	// What other connections read about this one (CLIENT LIST).
+	created   time.Time
+	addr      string
+	laddr     string
+	tls       bool
+	unix      bool
+	db        atomic.Int32
+	user      atomic.Pointer[user] // nil until authenticated
+	lastRow   atomic.Pointer[command]
+	lastUsed  atomic.Int64 // unix ms
+	protoSeen atomic.Int32 // proto, for others
+	queued    atomic.Int32 // commands in MULTI, -1 outside
+	watched   atomic.Int32 // keys under WATCH
+	inBytes   atomic.Int64 // memory of the read buffer
+	argBytes  atomic.Int64
+	outBytes  atomic.Int64
+	monitor   atomic.Bool
+	noEvict   atomic.Bool   // CLIENT NO-EVICT
+	noTouch   atomic.Bool   // CLIENT NO-TOUCH
+	killed    atomic.Bool   // CLIENT KILL or shutdown closed the socket
+	done      chan struct{} // closed with the connection
+	closeOnce sync.Once
+
+	mu      sync.Mutex // guards what follows; taken after no other lock
+	name    string
+	libName string
+	libVer  string
+
+	// Messages from elsewhere. nil until the first SUBSCRIBE or MONITOR;
+	// from then on every byte goes through it, so that order is kept.
+	outbox *outbox
+	subs   subscriptions
+
+	redirected atomic.Pointer[outbox] // see pushRedirected
+}
+
+type replyMode uint8
+
+const (
+	replyOn       replyMode = iota
+	replyOff                // CLIENT REPLY OFF
+	replySkip               // the reply to CLIENT REPLY SKIP itself is not sent
+	replySkipNext           // nor the next one
+)
+
+// serve answers commands until the connection ends.
+func (c *conn) serve() {
+	defer c.finish()
+	for {
+		c.clock = c.srv.readClock()
+		if t := c.tracker.Load(); t != nil {
+			t.begin()
+		}
+		for !c.closing {
+			words, ok, err := c.in.Next()
+			if err != nil {
+				c.protocolError(err)
+				break
+			}
+			if !ok {
+				break
+			}
+			c.execute(words)
+			if len(c.out) >= flushBytes && !c.flush() {
+				return
+			}
+		}
+		if !c.flush() || c.closing {
+			return
+		}
+		if t := c.tracker.Load(); t != nil {
+			t.rest()
+		}
+		c.inBytes.Store(int64(c.in.MemoryUsage()))
+		c.release()
+		if err := c.fill(); err != nil {
+			return
+		}
+	}
+}
+
+// fill waits for the next bytes, for as long as the timeout allows.
+func (c *conn) fill() error {
+	set := c.srv.settings()
+	c.in.SetLimits(set.limits)
+	if t := set.timeout; t > 0 && c.subs.count() == 0 && !c.monitor.Load() {
+		c.sock.SetReadDeadline(time.Now().Add(t))
+		c.timed = true
+	} else if c.timed {
+		c.sock.SetReadDeadline(time.Time{})
+		c.timed = false
+	}
+	if c.srv.draining.Load() { // after the deadline: Shutdown sets its own after draining
+		return net.ErrClosed
+	}
+	before := c.in.Buffered()
+	err := c.in.Fill()
+	c.srv.stats.bytesIn.Add(int64(c.in.Buffered() - before))
+	c.lastUsed.Store(time.Now().UnixMilli())
+	if errors.Is(err, resp.ErrQueryTooBig) {
+		c.srv.log.Warn("closing client over its query buffer limit", "id", c.id, "addr", c.addr)
+	}
+	return err
+}
+
+// release gives an idle connection's memory back.
+func (c *conn) release() {
+	if cap(c.out) > keepOutBytes {
+		c.out = nil
+	}
+	c.args = resp.Args{} // its words belong to the reader
+	if c.in.Buffered() == 0 {
+		c.in.Release()
+	}
+}
+
+// execute answers one command. A panic in it is our mistake: it closes this
+// connection, is logged and counted, and harms nobody else.
+func (c *conn) execute(words [][]byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.tx.Discard()
+			c.tx.End()
+			c.open = false
+			c.closing = true
+			c.srv.stats.panics.Add(1)
+			c.srv.log.Error("panic in command", "command", string(bytes.ToLower(words[0][:min(len(words[0]), longestName)])),
+				"panic", p, "stack", string(debug.Stack()))
+			c.out = resp.Append(c.out, resp.ErrInternal, c.proto)
+		}
+	}()
+	c.dispatch(words)
+	if t := c.tracker.Load(); t != nil {
+		t.after(words)
+	}
+	if c.replyMode == replySkip {
+		c.replyMode = replySkipNext
+	} else if c.replyMode == replySkipNext {
+		c.replyMode = replyOn
+	}
+}
+
+// reply appends one reply to the output, unless CLIENT REPLY silenced it.
+func (c *conn) reply(r resp.Reply) {
+	if r.Kind == resp.KindError {
+		c.srv.stats.countError(r.Bytes)
+	}
+	if c.replyMode != replyOn {
+		return
+	}
+	c.out = resp.Append(c.out, r, c.proto)
+}
+
+// flush writes the waiting replies; false means that the connection is gone.
+func (c *conn) flush() bool {
+	if len(c.out) == 0 {
+		return !c.killed.Load()
+	}
+	if c.outbox != nil {
+		send := c.outbox.push
+		if c.tracker.Load() != nil && !c.open { // never wait for a client with shards held
+			send = c.outbox.reply
+		}
+		ok := send(bytes.Clone(c.out))
+		c.out = c.out[:0]
+		return ok
+	}
+	if c.sock == nil {
+		return true // the in-process door takes c.out itself
+	}
+	n, err := c.sock.Write(c.out)
+	c.srv.stats.bytesOut.Add(int64(n))
+	c.out = c.out[:0]
+	return err == nil
+}
+
+// protocolError answers words that are no command; nothing after them can be
+// understood, so the connection ends.
+func (c *conn) protocolError(err error) {
+	c.closing = true
+	var pe resp.ProtocolError
+	if errors.As(err, &pe) {
+		c.reply(pe.Reply())
+		c.srv.log.Debug("protocol error", "id", c.id, "addr", c.addr, "error", pe)
+	}
+}
+
+// close ends the connection from any goroutine: its own reads and writes fail
+// from now on.
+func (c *conn) close() {
+	c.closeOnce.Do(func() {
+		c.killed.Store(true)
+		close(c.done)
+		if c.sock != nil {
+			c.sock.Close()
+		}
+	})
+}
+
+// finish gives back everything the connection holds.
+func (c *conn) finish() {
+	c.srv.pubsub.leave(c)
+	c.srv.monitors.leave(c)
+	c.srv.tracking.leave(c)
+	c.unwatch()
+	for _, o := range [2]*outbox{c.outbox, c.redirected.Swap(closedOutbox)} {
+		if o != nil {
+			c.sock.SetWriteDeadline(time.Now().Add(drainFor))
+			o.drain()
+		}
+	}
+	c.srv.clients.remove(c)
+	c.close()
+}

@@ -1,0 +1,25 @@
+// Package server answers Redis clients: who is talking, what they asked, and
+// the one road that every data command takes.
+//
+// A connection is one goroutine (conn.go). It reads a batch of pipelined
+// commands, takes each down the road (road.go) and writes their replies at
+// once:
+//
+//	look up → admit → evaluate → commit → apply → answer
+//
+// A command is one row of the table (table.go) and one dull function. A data
+// command sees a store.Tx and its words, nothing else; a session command
+// (AUTH, SUBSCRIBE, EXEC, EVAL …) sees the connection. EXEC (transactions.go)
+// and scripts (scripts.go) evaluate many data commands in one Tx.
+//
+// Messages (pubsub.go) and MONITOR lines (monitor.go) go through each
+// receiver's outbox (outbox.go), so nobody waits for somebody else's socket.
+//
+// # Caveats
+//
+// Locks are taken in the order latch → shard → pubsub, tracking → outbox. Keyspace
+// events and deferred messages are announced while a Tx is open, so nothing
+// under pubsub.mu or an outbox's mutex may open a Tx.
+//
+// A reply may point into the store until its Tx ends: it is encoded before.
+package server

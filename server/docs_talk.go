@@ -1,0 +1,71 @@
+package server
+
+var connectionDocs = map[string]doc{
+	"hello":                      {since: "6.0.0", cost: "O(1)", does: "Introduces a client: protocol version, credentials and name in one step.", syntax: "[arguments{protover:int [AUTH username_password{username password}] [SETNAME clientname]}]"},
+	"auth":                       {since: "1.0.0", cost: "O(1)", does: "Proves who the client is.", syntax: "[username] password"},
+	"ping":                       {since: "1.0.0", cost: "O(1)", does: "Answers PONG, or the message.", syntax: "[message]", tips: "request_policy:all_shards response_policy:all_succeeded"},
+	"echo":                       {since: "1.0.0", cost: "O(1)", does: "Answers the message.", syntax: "message"},
+	"quit":                       {since: "1.0.0", cost: "O(1)", does: "Answers OK and closes the connection."},
+	"reset":                      {since: "6.2.0", cost: "O(1)", does: "Makes the connection as good as new."},
+	"select":                     {since: "1.0.0", cost: "O(1)", does: "Chooses the database that the connection works on.", syntax: "index:int"},
+	"client":                     {since: "2.4.0", cost: "That of the subcommand.", does: "What a client may ask and say about connections."},
+	"client|getredir":            {since: "6.0.0", cost: "O(1)", does: "Tells which connection receives this one's invalidations, -1 if none."},
+	"client|getname":             {since: "2.6.9", cost: "O(1)", does: "Tells the connection's name."},
+	"client|reply":               {since: "3.2.0", cost: "O(1)", does: "Switches replies on or off, or skips the next one.", syntax: "on_off_skip(ON | OFF | SKIP)"},
+	"client|kill":                {since: "2.4.0", cost: "O(N) with N connections", does: "Closes connections, by address or by what describes them.", syntax: "filter(ip:port | new-format([ID client-id:int] | [TYPE normal_master_slave_pubsub(NORMAL | MASTER | SLAVE | REPLICA | PUBSUB)] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no])...)"},
+	"client|setname":             {since: "2.6.9", cost: "O(1)", does: "Names the connection.", syntax: "connection-name"},
+	"client|help":                {since: "5.0.0", cost: "O(1)", does: "Says what each subcommand does."},
+	"client|no-evict":            {since: "7.0.0", cost: "O(1)", does: "Keeps the connection from being closed to save memory.", syntax: "enabled(ON | OFF)"},
+	"client|caching":             {since: "6.0.0", cost: "O(1)", does: "Says whether what the next command reads is tracked.", syntax: "mode(YES | NO)"},
+	"client|tracking":            {since: "6.0.0", cost: "O(1)", does: "Tells the client of changes to what it has read, for client-side caching.", syntax: "status(ON | OFF) [REDIRECT client-id:int] [PREFIX prefix...+] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]"},
+	"client|trackinginfo":        {since: "6.2.0", cost: "O(1)", does: "Tells how this connection tracks keys for client-side caching."},
+	"client|id":                  {since: "5.0.0", cost: "O(1)", does: "Tells the connection's number, which is never used twice."},
+	"client|unblock":             {since: "5.0.0", cost: "O(1)", does: "Ends another client's blocking command early.", syntax: "client-id:int [timeout_error(TIMEOUT | ERROR)]"},
+	"client|info":                {since: "6.2.0", cost: "O(1)", does: "Describes this connection in one line.", tips: "nondeterministic_output"},
+	"client|unpause":             {since: "6.2.0", cost: "O(N) with N held-back clients", does: "Lets held-back commands go on."},
+	"client|list":                {since: "2.4.0", cost: "O(N) with N connections", does: "Describes every connection, a line each.", syntax: "[TYPE normal_master_replica_pubsub(NORMAL | MASTER | REPLICA | PUBSUB)] [ID id{client-id:int...}]", tips: "nondeterministic_output"},
+	"client|pause":               {since: "2.9.50", cost: "O(1)", does: "Holds commands back for a while, all of them or only writes.", syntax: "timeout:int [mode(WRITE | ALL)]"},
+	"client|setinfo":             {since: "7.2.0", cost: "O(1)", does: "Notes which library the client uses, and its version.", syntax: "attr(LIB-NAME libname | LIB-VER libver)"},
+	"client|no-touch":            {since: "7.2.0", cost: "O(1)", does: "Lets the connection read without making keys look used.", syntax: "enabled(ON | OFF)"},
+	"client|capa":                {since: "8.0.0", cost: "O(1)", does: "Announces what the client is capable of; what is not known here is ignored.", syntax: "capability..."},
+	"client|maint_notifications": {since: "8.4.0", cost: "O(1)", does: "Asks to be told of maintenance, which this server has nothing to tell about.", syntax: "status(ON | OFF) [MOVING-ENDPOINT-TYPE type]"},
+}
+
+var pubsubDocs = map[string]doc{
+	"subscribe":            {since: "2.0.0", cost: "O(N) with N channels", does: "Listens to channels.", syntax: "channel..."},
+	"psubscribe":           {since: "2.0.0", cost: "O(N) with N patterns", does: "Listens to every channel that matches a pattern.", syntax: "pattern{pattern:pattern}..."},
+	"ssubscribe":           {since: "7.0.0", cost: "O(N) with N channels", does: "Listens to shard channels.", syntax: "shardchannel...", access: "not_key"},
+	"unsubscribe":          {since: "2.0.0", cost: "O(N) with N channels", does: "Stops listening to channels.", syntax: "[channel...]"},
+	"punsubscribe":         {since: "2.0.0", cost: "O(N) with N patterns", does: "Stops listening to patterns.", syntax: "[pattern:pattern...]"},
+	"sunsubscribe":         {since: "7.0.0", cost: "O(N) with N channels", does: "Stops listening to shard channels.", syntax: "[shardchannel...]", access: "not_key"},
+	"publish":              {since: "2.0.0", cost: "O(N+M) with N subscribers and M patterns", does: "Sends a message to whoever listens to a channel.", syntax: "channel message"},
+	"spublish":             {since: "7.0.0", cost: "O(N) with N subscribers", does: "Sends a message to whoever listens to a shard channel.", syntax: "shardchannel message", access: "not_key"},
+	"pubsub":               {since: "2.8.0", cost: "That of the subcommand.", does: "Who listens to what."},
+	"pubsub|numsub":        {since: "2.8.0", cost: "O(N) with N channels asked for", does: "Counts the subscribers of channels.", syntax: "[channel...]"},
+	"pubsub|numpat":        {since: "2.8.0", cost: "O(1)", does: "Counts the different patterns that are listened to."},
+	"pubsub|help":          {since: "6.2.0", cost: "O(1)", does: "Says what each subcommand does."},
+	"pubsub|channels":      {since: "2.8.0", cost: "O(N) with N channels", does: "Names the channels that somebody listens to.", syntax: "[pattern:pattern]"},
+	"pubsub|shardchannels": {since: "7.0.0", cost: "O(N) with N channels", does: "Names the shard channels that somebody listens to.", syntax: "[pattern:pattern]"},
+	"pubsub|shardnumsub":   {since: "7.0.0", cost: "O(N) with N channels asked for", does: "Counts the subscribers of shard channels.", syntax: "[shardchannel...]"},
+}
+
+var transactionDocs = map[string]doc{
+	"multi":   {since: "1.2.0", cost: "O(1)", does: "Begins a transaction."},
+	"exec":    {since: "1.2.0", cost: "That of its commands.", does: "Runs the transaction's commands as one."},
+	"discard": {since: "2.0.0", cost: "O(N) with N queued commands", does: "Drops the transaction."},
+	"watch":   {since: "2.2.0", cost: "O(N) with N keys", does: "Lets the next EXEC run only if these keys stay as they are.", syntax: "key:key...", access: "RO"},
+	"unwatch": {since: "2.2.0", cost: "O(1)", does: "Forgets the watched keys."},
+}
+
+var scriptDocs = map[string]doc{
+	"eval":          {since: "2.6.0", cost: "That of the script.", does: "Runs a Lua script.", syntax: "script numkeys:int [key:key...] [arg...]", access: "RW access update"},
+	"evalsha":       {since: "2.6.0", cost: "That of the script.", does: "Runs a Lua script that the server knows by its SHA-1.", syntax: "sha1 numkeys:int [key:key...] [arg...]", access: "RW access update"},
+	"eval_ro":       {since: "7.0.0", cost: "That of the script.", does: "Runs a Lua script that may only read.", syntax: "script numkeys:int [key:key...] [arg...]", access: "RO access"},
+	"evalsha_ro":    {since: "7.0.0", cost: "That of the script.", does: "Runs a Lua script known by its SHA-1 that may only read.", syntax: "sha1 numkeys:int [key:key...] [arg...]", access: "RO access"},
+	"script":        {since: "2.6.0", cost: "That of the subcommand.", does: "The scripts that the server knows."},
+	"script|exists": {since: "2.6.0", cost: "O(N) with N scripts asked for", does: "Tells which scripts are known.", syntax: "sha1...", tips: "request_policy:all_shards response_policy:agg_logical_and"},
+	"script|help":   {since: "5.0.0", cost: "O(1)", does: "Says what each subcommand does."},
+	"script|load":   {since: "2.6.0", cost: "O(N) with N bytes of the script", does: "Makes a script known.", syntax: "script", tips: "request_policy:all_nodes response_policy:all_succeeded"},
+	"script|flush":  {since: "2.6.0", cost: "O(N) with N scripts", does: "Forgets every script.", syntax: "[async(ASYNC | SYNC)]", tips: "request_policy:all_nodes response_policy:all_succeeded"},
+	"script|kill":   {since: "2.6.0", cost: "O(1)", does: "Stops the running script; nothing it wrote remains.", tips: "request_policy:all_shards response_policy:one_succeeded"},
+}

@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"crema/resp"
+)
+
+const (
+	handshakeFor   = 10 * time.Second // a TLS handshake that takes longer is ended
+	refuseFor      = time.Second      // how long a refused client may take to read why
+	acceptBackoff  = 10 * time.Millisecond
+	unixSocketMode = 0o700
+)
+
+// listen opens every configured socket, or none.
+func (s *Server) listen() (err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range s.listeners {
+				l.Close()
+			}
+		}
+	}()
+	if s.cfg.Port >= 0 {
+		port := s.cfg.Port
+		for _, host := range s.cfg.Bind {
+			l, err := s.listenTCP(host, port)
+			if err != nil {
+				return err
+			}
+			port = l.Addr().(*net.TCPAddr).Port // "any" means the same one on every address
+			s.listeners = append(s.listeners, l)
+		}
+		s.cfg.Port = port
+	}
+	if s.cfg.TLSPort != 0 {
+		if err := s.listenTLS(); err != nil {
+			return err
+		}
+	}
+	if path := s.cfg.UnixSocket; path != "" {
+		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+			os.Remove(path) // left behind by a server that was killed
+		}
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			return fmt.Errorf("listen on unix socket %s: %w", path, err)
+		}
+		s.listeners = append(s.listeners, l)
+		if err := os.Chmod(path, unixSocketMode); err != nil {
+			return fmt.Errorf("restrict unix socket %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) listenTCP(host string, port int) (net.Listener, error) {
+	keepalive := net.ListenConfig{KeepAlive: s.settings().tcpKeepalive}
+	address := net.JoinHostPort(host, strconv.Itoa(port))
+	l, err := keepalive.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+func (s *Server) listenTLS() error {
+	certs := &certificates{certFile: s.cfg.TLSCertFile, keyFile: s.cfg.TLSKeyFile, caFile: s.cfg.TLSCACertFile, auth: s.cfg.TLSAuthClients}
+	if _, err := certs.config(nil); err != nil {
+		return err
+	}
+	port := max(s.cfg.TLSPort, 0)
+	for _, host := range s.cfg.Bind {
+		l, err := s.listenTCP(host, port)
+		if err != nil {
+			return err
+		}
+		port = l.Addr().(*net.TCPAddr).Port
+		s.listeners = append(s.listeners, &tlsListener{l, &tls.Config{GetConfigForClient: certs.config}})
+	}
+	s.cfg.TLSPort = port
+	return nil
+}
+
+// tlsListener marks the listener whose connections begin with a handshake. The
+// handshake itself runs on the connection's goroutine, so that a client that
+// never finishes it delays nobody.
+type tlsListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+// accept takes connections until the listener is closed.
+func (s *Server) accept(l net.Listener) error {
+	for {
+		sock, err := l.Accept()
+		switch {
+		case s.draining.Load() || errors.Is(err, net.ErrClosed):
+			if sock != nil {
+				sock.Close()
+			}
+			return nil
+		case err != nil: // out of file descriptors, most likely: it passes
+			s.log.Error("accept failed", "error", err)
+			select {
+			case <-s.stop:
+			case <-time.After(acceptBackoff):
+			}
+			continue
+		}
+		s.welcome(l, sock)
+	}
+}
+
+// welcome starts a connection's goroutine, or says why not.
+func (s *Server) welcome(l net.Listener, sock net.Conn) {
+	c := s.newConn(sock)
+	tlsl, isTLS := l.(*tlsListener)
+	c.tls, c.unix = isTLS, sock.LocalAddr().Network() == "unix"
+	if c.unix {
+		c.addr, c.laddr = sock.LocalAddr().String()+":0", sock.LocalAddr().String()+":0"
+	}
+	if why := s.refusal(c); why.Kind != resp.KindNone {
+		s.stats.rejected.Add(1)
+		// In its own goroutine: a client that does not read must not hold up
+		// the next one. The socket's buffer takes the text at once.
+		go refuse(sock, why, isTLS)
+		return
+	}
+	s.stats.connections.Add(1)
+	if !s.clients.add(c, s.settings().maxClients) {
+		s.stats.rejected.Add(1)
+		go refuse(sock, resp.ErrMaxClients, isTLS)
+		return
+	}
+	s.conns.Add(1)
+	go func() {
+		defer s.conns.Done()
+		if isTLS && !c.handshake(tlsl.config) {
+			c.finish()
+			return
+		}
+		c.serve()
+	}()
+}
+
+// refusal is protected mode: without a password, only this machine is served.
+func (s *Server) refusal(c *conn) resp.Reply {
+	if s.settings().protected && s.users.get(defaultUser).noPass && !c.isLocal() {
+		return resp.ErrProtected
+	}
+	return resp.None
+}
+
+// isLocal tells whether the client is on this machine.
+func (c *conn) isLocal() bool {
+	if c.sock == nil || c.unix {
+		return true
+	}
+	a, ok := c.sock.RemoteAddr().(*net.TCPAddr)
+	return ok && a.IP.IsLoopback()
+}
+
+func refuse(sock net.Conn, why resp.Reply, isTLS bool) {
+	defer sock.Close()
+	if !isTLS {
+		sock.SetWriteDeadline(time.Now().Add(refuseFor))
+		sock.Write(resp.Append(nil, why, 2))
+	}
+}
+
+func (c *conn) handshake(config *tls.Config) bool {
+	t := tls.Server(c.sock, config)
+	t.SetDeadline(time.Now().Add(handshakeFor))
+	if err := t.Handshake(); err != nil {
+		c.srv.log.Info("TLS handshake failed", "addr", c.addr, "error", err)
+		return false
+	}
+	t.SetDeadline(time.Time{})
+	c.mu.Lock()
+	c.sock = t
+	c.mu.Unlock()
+	c.in = c.srv.newReader(t, c.user.Load() != nil)
+	return true
+}
+
+// newConn is a connection that nobody serves yet.
+func (s *Server) newConn(sock net.Conn) *conn {
+	c := &conn{srv: s, sock: sock, proto: 2, created: time.Now(), done: make(chan struct{})}
+	c.protoSeen.Store(2)
+	c.queued.Store(-1)
+	c.lastUsed.Store(c.created.UnixMilli())
+	c.user.Store(s.users.anonymous())
+	c.clock = s.readClock()
+	if sock != nil {
+		c.addr, c.laddr = sock.RemoteAddr().String(), sock.LocalAddr().String()
+		c.in = s.newReader(sock, c.user.Load() != nil)
+	}
+	return c
+}
+
+func (s *Server) newReader(from net.Conn, authenticated bool) *resp.Reader {
+	r := resp.NewReader(from)
+	r.SetLimits(s.settings().limits)
+	r.SetAuthenticated(authenticated)
+	return r
+}

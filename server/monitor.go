@@ -1,0 +1,91 @@
+package server
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"crema/resp"
+)
+
+// monitors are the connections that watch every command.
+type monitors struct {
+	n   atomic.Int32 // how many; read on the hot path
+	mu  sync.RWMutex // guards all; taken before an outbox's
+	all map[*conn]struct{}
+}
+
+func monitorRows() []command {
+	return []command{{"monitor", 1, admin | noScript | loading | stale, noKeys, session(cmdMonitor)}}
+}
+
+// MONITOR
+func cmdMonitor(c *conn, _ *resp.Args) resp.Reply {
+	if c.sock == nil {
+		return resp.ErrNoPushDoor
+	}
+	if c.monitor.Load() {
+		return resp.None // as Redis: asked for twice, answered once
+	}
+	c.needOutbox()
+	c.reply(resp.OK)
+	c.flush()
+	c.srv.monitors.join(c)
+	return resp.None
+}
+
+func (m *monitors) join(c *conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all == nil {
+		m.all = map[*conn]struct{}{}
+	}
+	m.all[c] = struct{}{}
+	m.n.Store(int32(len(m.all)))
+	c.monitor.Store(true)
+}
+
+func (m *monitors) leave(c *conn) {
+	if !c.monitor.Load() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.all, c)
+	m.n.Store(int32(len(m.all)))
+	c.monitor.Store(false)
+}
+
+// feed shows one command to everybody who watches, in MONITOR's format:
+//
+//	+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"
+func (m *monitors) feed(c *conn, words [][]byte) {
+	if m.n.Load() == 0 {
+		return
+	}
+	source := c.addr
+	if c.inScript {
+		source = "lua"
+	} else if c.unix {
+		source = "unix:" + c.laddr
+	}
+	us := c.clock.micros()
+	line := append([]byte{'+'}, strconv.FormatInt(us/1e6, 10)...)
+	line = append(line, '.')
+	line = append(line, strconv.FormatInt(1e6+us%1e6, 10)[1:]...)
+	line = append(line, " ["...)
+	line = strconv.AppendInt(line, int64(c.db.Load()), 10)
+	line = append(line, ' ')
+	line = append(line, source...)
+	line = append(line, ']')
+	for _, w := range words {
+		line = append(line, ' ')
+		line = resp.AppendQuoted(line, w)
+	}
+	line = append(line, "\r\n"...)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for to := range m.all {
+		to.outbox.push(line)
+	}
+}

@@ -1,0 +1,22 @@
+// Package script runs the Lua scripts of EVAL as Redis 7.0 does.
+//
+// The language is gopher-lua's; the libraries are this package's own, because
+// Redis's scripts see Lua's exact texts, number formats and limits. A script
+// is parsed once and rewritten before it is compiled: concatenation, numeric
+// for and computed table keys become calls, which is where numbers get Lua's
+// spelling and where memory is bounded. The engine keeps compiled scripts by
+// SHA-1 and a few warm interpreters, whose globals no script can change.
+//
+// A script is stopped by its context or by its memory limit. The verdict is
+// looked at between instructions and inside every loop of the libraries, and
+// once given it stays, so pcall cannot swallow it. Memory is what the script's
+// values reach, measured whenever the process has allocated enough since the
+// last look for the limit to be in question.
+//
+// Caveats: pairs walks a table in the order of insertion, so cjson and
+// cmsgpack write object fields in that order, where Redis's order follows its
+// hash; `goto` and labels are accepted; the __len metamethod applies to tables;
+// settings of cjson last for one script; syntax errors other than the common
+// ones say less than Redis's. The layouts of a few of gopher-lua's structs are
+// mirrored here (view.go), checked when the program starts.
+package script

@@ -1,0 +1,313 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"crema/resp"
+	"crema/server/script"
+	"crema/store"
+)
+
+// scripts runs Lua. A script evaluates in one Tx that latches every shard, so
+// it is atomic to every other client and may touch keys it did not declare;
+// nothing it did is in the store before it ended, so it can be stopped at any
+// time without a trace.
+type scripts struct {
+	engine *script.Engine
+
+	mu      sync.Mutex // guards running
+	running context.CancelCauseFunc
+}
+
+func newScripts() *scripts { return &scripts{engine: script.New(script.DefaultLimits)} }
+
+// kill stops the running script; false means that there is none.
+func (s *scripts) kill() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == nil {
+		return false
+	}
+	s.running(script.ErrKilled)
+	return true
+}
+
+func scriptRows() []command {
+	const run = noScript | skipMonitor | noMandatoryKeys | movableKeys | stale | runsScript | catScripting
+	const runRO = noScript | skipMonitor | readonly | noMandatoryKeys | movableKeys | stale | runsScript | catScripting
+	return []command{
+		{"eval", -3, run, numKeys(2), session(cmdEval)},
+		{"evalsha", -3, run, numKeys(2), session(cmdEvalSHA)},
+		{"eval_ro", -3, runRO, numKeys(2), session(cmdEvalRO)},
+		{"evalsha_ro", -3, runRO, numKeys(2), session(cmdEvalSHARO)},
+		{"script", -2, 0, noKeys, container(
+			command{"load", 3, noScript | stale | catScripting, noKeys, session(cmdScriptLoad)},
+			command{"exists", -3, noScript | catScripting, noKeys, session(cmdScriptExists)},
+			command{"flush", -2, noScript | catScripting, noKeys, session(cmdScriptFlush)},
+			command{"kill", 2, noScript | allowBusy | catScripting, noKeys, session(cmdScriptKill)},
+			command{"help", 2, loading | stale | catScripting, noKeys, session(cmdScriptHelp)},
+		)},
+	}
+}
+
+// EVAL script numkeys [key …] [arg …]
+func cmdEval(c *conn, a *resp.Args) resp.Reply { return c.evalSource(a, false) }
+
+// EVAL_RO script numkeys [key …] [arg …]
+func cmdEvalRO(c *conn, a *resp.Args) resp.Reply { return c.evalSource(a, true) }
+
+// EVALSHA sha1 numkeys [key …] [arg …]
+func cmdEvalSHA(c *conn, a *resp.Args) resp.Reply { return c.evalSHA(a, false) }
+
+// EVALSHA_RO sha1 numkeys [key …] [arg …]
+func cmdEvalSHARO(c *conn, a *resp.Args) resp.Reply { return c.evalSHA(a, true) }
+
+func (c *conn) evalSource(a *resp.Args, readOnly bool) resp.Reply {
+	source := a.Bytes()
+	keys, argv, bad := scriptWords(a)
+	if bad.IsError() {
+		return bad
+	}
+	sha, err := c.srv.scripts.engine.Prepare(source)
+	if err != nil {
+		return resp.Error(err.Error())
+	}
+	return c.runScript(sha, keys, argv, readOnly)
+}
+
+func (c *conn) evalSHA(a *resp.Args, readOnly bool) resp.Reply {
+	sha := resp.Lower(a.Bytes())
+	if len(sha) != shaDigits {
+		return resp.ErrNoScript // before numkeys is looked at, as in Redis
+	}
+	keys, argv, bad := scriptWords(a)
+	if bad.IsError() {
+		return bad
+	}
+	if !c.srv.scripts.engine.Exists(sha) {
+		return resp.ErrNoScript
+	}
+	return c.runScript(sha, keys, argv, readOnly)
+}
+
+// shaDigits is how long a SHA-1 is in hexadecimal.
+const shaDigits = 40
+
+// scriptWords splits what follows a script into KEYS and ARGV.
+func scriptWords(a *resp.Args) (keys, argv [][]byte, bad resp.Reply) {
+	n := a.Int()
+	switch {
+	case a.Failed():
+		return nil, nil, a.Err()
+	case n > int64(a.Left()):
+		return nil, nil, resp.ErrKeysTooMany
+	case n < 0:
+		return nil, nil, resp.ErrKeysNegative
+	}
+	rest := a.Rest()
+	return rest[:n], rest[n:], resp.None
+}
+
+// runScript evaluates a script, in a Tx of its own or in EXEC's.
+func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Reply {
+	c.srv.monitors.feed(c, c.args.Words) // now, so that it is shown before the commands inside
+	flags := c.srv.scripts.engine.Flags(sha)
+	if readOnly && flags.Declared && !flags.NoWrites {
+		return resp.ErrWriteScriptRO
+	}
+	alone := !c.open
+	if alone {
+		c.full = !c.srv.store.MakeRoom()
+	}
+	if c.full && flags.Declared && !flags.AllowOOM && !flags.NoWrites {
+		return resp.ErrScriptOOM
+	}
+	if alone {
+		scope := store.Scope{Shards: store.AllShards, Latch: true, PinAll: true, NoTouch: c.noTouch.Load()}
+		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), scope); err != nil {
+			return resp.ErrBusy
+		}
+		c.open = true
+		defer func() {
+			c.open = false
+			c.tx.End()
+		}()
+	}
+	db := c.db.Load()
+	ctx, cancel := c.srv.scripts.begin()
+	reply, err := c.srv.scripts.engine.Run(ctx, sha, keys, argv, &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM})
+	c.srv.scripts.end(cancel)
+	c.inScript = false
+	c.selectDB(int(db)) // SELECT inside a script ends with it
+	if err != nil {
+		c.srv.stats.scriptsKilled.Add(1)
+		reply = stoppedReply(err, sha)
+		if !alone {
+			c.aborted = reply // EXEC discards everything
+			return reply
+		}
+		c.tx.Discard()
+		c.deferred = c.deferred[:0]
+		return reply
+	}
+	if alone {
+		c.commit()
+		c.announceDeferred()
+	}
+	return reply
+}
+
+// stoppedReply is what the client of a stopped script is told.
+func stoppedReply(err error, sha string) resp.Reply {
+	if errors.Is(err, script.ErrKilled) {
+		return resp.ErrScriptKilled(sha)
+	}
+	return resp.ErrScriptMemory
+}
+
+func (s *scripts) begin() (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = cancel
+	return ctx, cancel
+}
+
+func (s *scripts) end(cancel context.CancelCauseFunc) {
+	s.mu.Lock()
+	s.running = nil
+	s.mu.Unlock()
+	cancel(nil)
+}
+
+// host is what a running script may ask of the server.
+type host struct {
+	c        *conn
+	readOnly bool // EVAL_RO, or the script's own no-writes flag
+	allowOOM bool // the script's allow-oom flag
+}
+
+// Log is redis.log.
+func (h *host) Log(level int, text string) {
+	levels := []slog.Level{slog.LevelDebug, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn}
+	h.c.srv.log.Log(context.Background(), levels[level], "script: "+text)
+}
+
+// SetProto is redis.setresp; replies carry both shapes, so nothing depends on it.
+func (h *host) SetProto(int) {}
+
+// Check is redis.acl_check_cmd.
+func (h *host) Check(words [][]byte) (allowed, known bool) {
+	row, _, _ := h.c.srv.table.lookup(words)
+	if row == nil || !row.checkArity(words) {
+		return false, false
+	}
+	u := h.c.user.Load()
+	return u != nil && u.may(row), true
+}
+
+// Call runs one command for redis.call and redis.pcall.
+func (h *host) Call(words [][]byte) resp.Reply {
+	c := h.c
+	row, named, bad := c.srv.table.lookup(words)
+	if row == nil {
+		return resp.ErrUnknownInScript
+	}
+	if !row.checkArity(words) {
+		return resp.ErrArityInScript
+	}
+	if bad = h.refuse(row); bad.IsError() {
+		row.stat.rejected.Add(1)
+		return bad
+	}
+	c.inScript = true
+	args := resp.NewArgs(row.name, words, named)
+	var r resp.Reply
+	if row.run != nil {
+		r = c.evaluate(row, &args)
+	} else {
+		r = row.session(c, &args)
+	}
+	c.srv.observe(c, row, words, c.clock.tick(), r.IsError())
+	if r.IsError() {
+		c.srv.stats.countError(r.Bytes)
+	}
+	return r
+}
+
+// refuse says why a script may not run a command, or resp.None.
+func (h *host) refuse(row *command) resp.Reply {
+	u := h.c.user.Load()
+	switch {
+	case row.flags&noScript != 0:
+		return resp.ErrNotFromScript
+	case u != nil && !u.may(row):
+		return resp.ErrNoPermInScript
+	case h.readOnly && row.mayChange():
+		return resp.ErrReadonlyScript
+	case h.c.full && !h.allowOOM && row.flags&denyOOM != 0:
+		return resp.ErrOOM
+	case row.flags&write != 0 && h.c.tx.PendingBytes() > maxScriptBytes:
+		return resp.ErrScriptTooBig
+	}
+	return resp.None
+}
+
+// maxScriptBytes bounds what a script may have written before it ends.
+const maxScriptBytes = 1 << 30
+
+// SCRIPT LOAD script
+func cmdScriptLoad(c *conn, a *resp.Args) resp.Reply {
+	sha, err := c.srv.scripts.engine.Load(a.Bytes())
+	if err != nil {
+		return resp.Error(err.Error())
+	}
+	return resp.BulkString(sha)
+}
+
+// SCRIPT EXISTS sha1 [sha1 …]
+func cmdScriptExists(c *conn, a *resp.Args) resp.Reply {
+	found := make([]resp.Reply, 0, a.Left())
+	for _, sha := range a.Rest() {
+		found = append(found, oneIf(c.srv.scripts.engine.Exists(resp.Lower(sha))))
+	}
+	return resp.Array(found...)
+}
+
+// SCRIPT FLUSH [ASYNC|SYNC]
+func cmdScriptFlush(c *conn, a *resp.Args) resp.Reply {
+	if a.More() && !(a.Left() == 1 && (a.Match("ASYNC") || a.Match("SYNC"))) {
+		return resp.ErrScriptFlush
+	}
+	c.srv.scripts.engine.Flush()
+	return resp.OK
+}
+
+// SCRIPT KILL
+func cmdScriptKill(c *conn, _ *resp.Args) resp.Reply {
+	if !c.srv.scripts.kill() {
+		return resp.ErrNotBusy
+	}
+	return resp.OK
+}
+
+// SCRIPT HELP
+func cmdScriptHelp(*conn, *resp.Args) resp.Reply {
+	return helpReply("SCRIPT",
+		"EXISTS <sha1> [<sha1> ...]",
+		"    Return information about the existence of the scripts in the script cache.",
+		"FLUSH [ASYNC|SYNC]",
+		"    Flush the Lua scripts cache. Very dangerous on replicas.",
+		"    When called without the optional mode argument, the behavior is determined by the",
+		"    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+		"    * ASYNC: Asynchronously flush the scripts cache.",
+		"    * SYNC: Synchronously flush the scripts cache.",
+		"KILL",
+		"    Kill the currently executing Lua script.",
+		"LOAD <script>",
+		"    Load a script into the scripts cache without executing it.",
+	)
+}

@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"crema/resp"
+	"crema/store"
+)
+
+// Server is one crema. Make it with New, run it with Serve, end it with
+// Shutdown. A program may hold any number of them.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	store    *store.Store
+	table    *table
+	users    *users
+	clients  *clients
+	pubsub   *pubsub
+	tracking *tracking
+	scripts  *scripts
+	started  time.Time
+
+	live     atomic.Pointer[settings]
+	changing sync.Mutex // one CONFIG SET at a time
+	logLevel *slog.LevelVar
+
+	monitors monitors
+	pause    pause
+	slowlog  slowlog
+	latency  latencyEvents
+	stats    serverStats
+	rates    rates
+
+	clockOffset time.Duration
+	listeners   []net.Listener
+	conns       sync.WaitGroup // goroutines that serve connections
+	draining    atomic.Bool
+	stop        chan struct{} // closed when somebody asks the server to end
+	stopOnce    sync.Once
+	closeOnce   sync.Once // of the store
+}
+
+// New makes a server and opens its sockets, so that Addr is known and a port
+// that is taken is reported here. Nothing is answered before Serve.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	set, err := cfg.settings()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:         cfg,
+		started:     time.Now(),
+		users:       newUsers(cfg.Users, cfg.RequirePass),
+		clients:     newClients(),
+		scripts:     newScripts(),
+		clockOffset: cfg.ClockOffset,
+		logLevel:    new(slog.LevelVar),
+		stop:        make(chan struct{}),
+	}
+	s.log = cfg.logger(s.logLevel)
+	s.pubsub = newPubsub(s)
+	s.stats.errors = map[string]int64{}
+	s.table = newTable(allRows()...)
+	s.live.Store(&set)
+	s.store = store.New(store.Config{
+		MaxMemory: set.maxMemory,
+		Policy:    set.policy,
+		Pin:       matchAny(cfg.Pin),
+		Cache:     matchAny(cfg.Cache),
+		BusyAfter: set.busyAfter,
+
+		MaxValueBytes: set.limits.MaxBulkBytes,
+		Now:           func() time.Time { return time.Now().Add(cfg.ClockOffset) },
+		Commit: func(tx *store.Tx) error {
+			s.commit(tx)
+			return nil
+		},
+	})
+	s.tracking = newTracking(s.store)
+	s.change(func(*settings) {})
+	if err := s.listen(); err != nil {
+		s.store.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// allRows is the command table, family by family.
+func allRows() [][]command {
+	return [][]command{
+		sessionRows(), clientRows(), commandRows(),
+		stringRows(), numberRows(), lcsRows(), keyRows(), expireRows(), scanRows(), databaseRows(), objectRows(),
+		pubsubRows(), monitorRows(), transactionRows(), scriptRows(),
+		configRows(), infoRows(), slowlogRows(), latencyRows(), memoryRows(), adminRows(),
+	}
+}
+
+// matchAny is a test for keys that match one of the globs; nil if there is none.
+func matchAny(globs []string) func([]byte) bool {
+	if len(globs) == 0 {
+		return nil
+	}
+	return func(key []byte) bool {
+		for _, g := range globs {
+			if resp.Match([]byte(g), key, false) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Serve answers clients until ctx ends, Shutdown is called or a client sends
+// SHUTDOWN; then it drains as Shutdown does and returns nil. It is called once.
+func (s *Server) Serve(ctx context.Context) error {
+	background, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go s.cron(background)
+	failed := make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		go func() { failed <- s.accept(l) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-s.stop:
+	case err = <-failed:
+	}
+	grace, done := context.WithTimeout(context.Background(), s.cfg.ShutdownGrace)
+	defer done()
+	return errors.Join(err, s.Shutdown(grace))
+}
+
+// requestShutdown makes Serve return.
+func (s *Server) requestShutdown() { s.stopOnce.Do(func() { close(s.stop) }) }
+
+// Shutdown stops accepting, lets every connection finish what it has read,
+// and closes what is still open when ctx ends. It may be called repeatedly.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.requestShutdown()
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	s.pause.end()
+	// A deadline in the past wakes a connection that waits for its client's
+	// next command; one that is answering reads no further after it.
+	s.clients.each(func(c *conn) {
+		if c.sock != nil {
+			c.sock.SetReadDeadline(time.Unix(1, 0))
+		}
+	})
+	drained := make(chan struct{})
+	go func() {
+		s.conns.Wait()
+		close(drained)
+	}()
+	var err error
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		s.scripts.kill()
+		s.clients.each(func(c *conn) { c.close() })
+		<-drained
+		err = fmt.Errorf("drain connections: %w", ctx.Err())
+	}
+	s.closeOnce.Do(s.store.Close)
+	return err
+}
+
+// Addr is where TCP clients connect: host:port, the first one bound.
+func (s *Server) Addr() string {
+	for _, l := range s.listeners {
+		if a, ok := l.Addr().(*net.TCPAddr); ok {
+			return a.String()
+		}
+	}
+	return ""
+}
+
+// logger is the configured logger, or one that says nothing.
+func (cfg *Config) logger(level *slog.LevelVar) *slog.Logger {
+	if cfg.LogHandler == nil {
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return slog.New(cfg.LogHandler(level))
+}
+
+// TLSAddr is where TLS clients connect, empty if there is no such port.
+func (s *Server) TLSAddr() string {
+	for _, l := range s.listeners {
+		if t, ok := l.(*tlsListener); ok {
+			return t.Addr().String()
+		}
+	}
+	return ""
+}
+
+// MemoryLimit is maxmemory in bytes, 0 for none.
+func (s *Server) MemoryLimit() int64 { return s.settings().maxMemory }

@@ -1,0 +1,280 @@
+package server
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"crema/resp"
+	"crema/store"
+)
+
+// tracking is client-side caching: clients keep what they have read, and are
+// told when it changes.
+// https://redis.io/docs/latest/develop/use/client-side-caching/
+//
+// In the default mode a connection listens in the store to each key that it
+// reads, once: the next change is told and the key forgotten. In broadcast mode
+// it hears of every key with one of its prefixes, read or not.
+//
+// An invalidation never comes too early. The store tells of a change while it
+// holds the key's shard, with the change made; who reads the key again waits
+// for the shard and finds the new value. Nor is one lost: a connection begins
+// to listen in the same Tx that read the key, so there is no moment between the
+// two. Why an invalidation never overtakes the reply it is about, tracker says.
+type tracking struct {
+	store *store.Store
+	items atomic.Int64 // pairs of a key and a tracker that listens to it
+
+	mu       sync.RWMutex // guards what follows; taken after shard locks, before a tracker's
+	all      map[*tracker]struct{}
+	prefixes map[string]map[*tracker]struct{} // who broadcasts tell; never holds an empty inner map
+}
+
+const (
+	itemsPerKey = 8    // of tracking-table-max-keys: what a table of keys with many clients each may hold
+	maxPrefixes = 1024 // of one client
+)
+
+// tracker is CLIENT TRACKING of one connection.
+//
+// Invalidations from other connections go straight to the outbox while the
+// connection waits for its next command, and wait for its replies while it is
+// busy. Otherwise:
+//
+//	A  GET k: reads 1, which stays in A's output until the batch is answered
+//	B  SET k 2: A is told that k is invalid, through its outbox
+//	A  writes its replies; the client takes 1 for the newest value, for ever
+type tracker struct {
+	c *conn
+
+	// Of c's goroutine alone.
+	caching  bool     // CLIENT CACHING counts for the next command
+	prefixes []string // sorted
+
+	mu       sync.Mutex // guards what follows; taken after shard locks and tracking's, before an outbox's
+	off      bool       // CLIENT TRACKING OFF; until the command's end the tracker is still there
+	mode     trackingMode
+	redirect int64 // the connection that is told instead, 0 = none
+	target   *conn // it
+	broken   bool  // it was gone when it should have been told
+	keys     map[trackedKey]struct{}
+	busy     bool         // commands are being answered: invalidations wait
+	pending  []byte       // those that wait
+	writing  store.Shards // what the Tx holds that c is committing, under NOLOOP
+}
+
+type trackingMode struct{ bcast, optin, optout, noloop bool }
+
+type trackedKey struct {
+	db  uint8
+	key string
+}
+
+func newTracking(st *store.Store) *tracking {
+	return &tracking{store: st, all: map[*tracker]struct{}{}, prefixes: map[string]map[*tracker]struct{}{}}
+}
+
+// counts is what INFO shows: tracking_clients, tracking_total_keys,
+// tracking_total_items and tracking_total_prefixes.
+func (tr *tracking) counts() (clients, keys, items, prefixes int64) {
+	tr.mu.RLock()
+	defer tr.mu.RUnlock()
+	return int64(len(tr.all)), tr.store.Listened(), tr.items.Load(), int64(len(tr.prefixes))
+}
+
+// join makes a connection track, or gives one that does other options.
+func (tr *tracking) join(c *conn, mode trackingMode, target *conn, prefixes []string) {
+	t := c.tracker.Load()
+	if t == nil {
+		c.needOutbox()
+		t = &tracker{c: c, busy: true, keys: map[trackedKey]struct{}{}}
+	}
+	if mode.bcast && len(prefixes) == 0 {
+		prefixes = []string{""}
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, prefix := range prefixes {
+		if at, there := slices.BinarySearch(t.prefixes, prefix); !there {
+			t.prefixes = slices.Insert(t.prefixes, at, prefix)
+		}
+		if tr.prefixes[prefix] == nil {
+			tr.prefixes[prefix] = map[*tracker]struct{}{}
+		}
+		tr.prefixes[prefix][t] = struct{}{}
+	}
+	t.mu.Lock()
+	t.off, t.mode, t.broken, t.target, t.redirect = false, mode, false, target, 0
+	if target != nil {
+		t.redirect = target.id
+	}
+	t.mu.Unlock()
+	tr.all[t] = struct{}{}
+	c.tracker.Store(t)
+	tr.store.Observe(tr)
+}
+
+// stop makes a connection track no more. Its keys are given back by leave, for
+// which no Tx may be open, as there is inside EXEC.
+func (tr *tracking) stop(c *conn) {
+	t := c.tracker.Load()
+	if t == nil {
+		return
+	}
+	tr.mu.Lock()
+	for _, prefix := range t.prefixes {
+		delete(tr.prefixes[prefix], t)
+		if len(tr.prefixes[prefix]) == 0 {
+			delete(tr.prefixes, prefix)
+		}
+	}
+	delete(tr.all, t)
+	if len(tr.all) == 0 {
+		tr.store.Observe(nil)
+	}
+	tr.mu.Unlock()
+	t.prefixes, t.caching = nil, false
+	t.mu.Lock()
+	t.off, t.broken, t.mode, t.redirect, t.target = true, false, trackingMode{}, 0, nil
+	t.mu.Unlock()
+}
+
+// leave ends the tracking of a connection and forgets its keys.
+func (tr *tracking) leave(c *conn) {
+	t := c.tracker.Load()
+	if t == nil {
+		return
+	}
+	tr.stop(c)
+	c.tracker.Store(nil)
+	t.mu.Lock()
+	keys := t.keys
+	t.keys = nil
+	c.out = append(c.out, t.pending...)
+	t.pending = nil
+	t.mu.Unlock()
+	for k := range keys {
+		tr.store.Unlisten(int(k.db), k.key, t)
+	}
+	tr.items.Add(-int64(len(keys)))
+}
+
+// trackerOn is the connection's tracker while CLIENT TRACKING is on.
+func (c *conn) trackerOn() *tracker {
+	t := c.tracker.Load()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.off {
+		return nil
+	}
+	return t
+}
+
+// remember listens to the keys that a command has read; the Tx that read them
+// is still open.
+func (t *tracker) remember(row *command, words [][]byte) {
+	if m := t.mode; t.off || m.bcast || m.optin && !t.caching || m.optout && t.caching {
+		return // only this goroutine writes mode and off, so it may read them unlocked
+	}
+	tx := &t.c.tx
+	row.keys.each(words, func(key []byte) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if _, ok := t.keys[trackedKey{uint8(tx.DB()), string(key)}]; ok {
+			return
+		}
+		k := trackedKey{uint8(tx.DB()), string(key)}
+		t.keys[k] = struct{}{}
+		t.c.srv.tracking.items.Add(1)
+		tx.ListenOnce(k.key, t)
+	})
+}
+
+// Touched is what the store calls when a key that was read changes, expires or
+// is evicted, once.
+func (t *tracker) Touched(db int, key []byte) {
+	k := trackedKey{uint8(db), string(key)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.keys[k]; !ok {
+		return
+	}
+	delete(t.keys, k)
+	t.c.srv.tracking.items.Add(-1)
+	if !t.off && !t.mode.bcast && !t.own(key) {
+		t.tell(&invalidation{what: resp.Array(resp.Bulk(key))})
+	}
+}
+
+// own tells whether a NOLOOP connection itself is changing the key: the shards
+// that its Tx holds nobody else can be changing. The caller holds mu.
+func (t *tracker) own(key []byte) bool {
+	return t.writing != 0 && t.writing&t.c.srv.store.ShardOf(key) != 0
+}
+
+// Applied tells broadcast listeners of what has changed, and everybody of a
+// flush. Of a SWAPDB those who broadcast are told as of a flush; Redis leaves
+// them with what they have.
+func (tr *tracking) Applied(effects []store.Effect) {
+	tr.mu.RLock()
+	defer tr.mu.RUnlock()
+	flushed, swapped := false, false
+	for len(effects) > 0 && (effects[0].Op == store.OpFlush || effects[0].Op == store.OpSwap) {
+		flushed = flushed || effects[0].Op == store.OpFlush
+		swapped = swapped || effects[0].Op == store.OpSwap
+		effects = effects[1:]
+	}
+	if flushed || swapped {
+		tr.tellAll(flushed)
+	}
+	if len(effects) == 0 {
+		return
+	}
+	for prefix, to := range tr.prefixes {
+		var keys [][]byte
+		for i := range effects {
+			if key := effects[i].Key; len(key) >= len(prefix) && string(key[:len(prefix)]) == prefix {
+				keys = append(keys, key)
+			}
+		}
+		if len(keys) == 0 {
+			continue
+		}
+		slices.SortFunc(keys, bytes.Compare)
+		keys = slices.CompactFunc(keys, bytes.Equal) // COPY and MOVE: one key in two databases
+		list := make([]resp.Reply, len(keys))
+		for i, key := range keys {
+			list[i] = resp.Bulk(key)
+		}
+		inv := &invalidation{what: resp.Array(list...)}
+		for t := range to {
+			t.mu.Lock()
+			if !t.own(keys[0]) { // one Tx, so all of them are or none
+				t.tell(inv)
+			}
+			t.mu.Unlock()
+		}
+	}
+}
+
+// tellAll says that everything has changed: to all after a flush, by which the
+// store has forgotten who listens to what; else to those who broadcast.
+func (tr *tracking) tellAll(flushed bool) {
+	inv := &invalidation{what: resp.Nil}
+	for t := range tr.all {
+		t.mu.Lock()
+		if flushed {
+			tr.items.Add(-int64(len(t.keys)))
+			clear(t.keys)
+		}
+		if flushed || t.mode.bcast {
+			t.tell(inv)
+		}
+		t.mu.Unlock()
+	}
+}

@@ -1,0 +1,272 @@
+package server_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"crema/server"
+)
+
+// A client that keeps what it reads and drops what it is told to drop holds
+// the newest value of everything once the writers are done, whatever overtook
+// what on the way. The counters only grow, so a cached one that is older than
+// another read is caught at once too.
+func TestTrackingLeavesNothingStale(t *testing.T) {
+	const keys, writers, writes = 8, 4, 3000
+	for _, mode := range []string{"", "BCAST", "NOLOOP"} {
+		t.Run("mode "+mode, func(t *testing.T) {
+			addr := serving(t, server.Config{}).Addr()
+			reader := connect(t, addr)
+			reader.do("HELLO", "3")
+			reader.wants(t, "OK", strings.Fields("CLIENT TRACKING ON "+mode)...)
+
+			var writing sync.WaitGroup
+			for w := range writers {
+				c := connect(t, addr)
+				writing.Go(func() {
+					rng := rand.New(rand.NewPCG(1, uint64(w)))
+					for range writes {
+						key := "k" + strconv.Itoa(rng.IntN(keys))
+						switch rng.IntN(3) {
+						case 0:
+							c.do("INCR", key)
+						case 1:
+							c.do("EVAL", "return redis.call('incr', KEYS[1])", "1", key)
+						default:
+							c.send(encodeCommand([]string{"MULTI"}))
+							c.send(encodeCommand([]string{"INCR", key}))
+							c.do("EXEC")
+							c.read()
+							c.read()
+						}
+					}
+				})
+			}
+			done := make(chan struct{})
+			go func() {
+				writing.Wait()
+				close(done)
+			}()
+
+			cached := map[string]int{}
+			// reply reads up to the next reply, obeying what comes before it.
+			reply := func() frame {
+				for {
+					o := reader.read()
+					if o.failure != "" {
+						t.Fatal(o.failure)
+					}
+					if o.frame.kind != '>' {
+						return o.frame
+					}
+					for _, key := range o.frame.elems[1].elems {
+						delete(cached, key.text)
+					}
+				}
+			}
+			keep := func(key string, f frame) {
+				n, _ := strconv.Atoi(f.text)
+				if was, ok := cached[key]; ok && was > n {
+					t.Fatalf("%s: read %d with %d in the cache", key, n, was)
+				}
+				cached[key] = n
+			}
+			rng := rand.New(rand.NewPCG(2, 0))
+			for running := true; running; {
+				select {
+				case <-done:
+					running = false
+				default:
+				}
+				var batch []string
+				for range 1 + rng.IntN(20) {
+					key := "k" + strconv.Itoa(rng.IntN(keys))
+					batch = append(batch, key)
+				}
+				exec := rng.IntN(3) == 0
+				var b []byte
+				if exec {
+					b = encodeCommand([]string{"MULTI"})
+				}
+				for _, key := range batch {
+					if rng.IntN(8) == 0 && !exec {
+						b = append(b, encodeCommand([]string{"EVAL", "return redis.call('get', KEYS[1])", "1", key})...)
+					} else {
+						b = append(b, encodeCommand([]string{"GET", key})...)
+					}
+				}
+				if exec {
+					b = append(b, encodeCommand([]string{"EXEC"})...)
+				}
+				reader.send(b)
+				if exec {
+					for range len(batch) + 1 {
+						reply()
+					}
+					for i, f := range reply().elems {
+						keep(batch[i], f)
+					}
+					continue
+				}
+				for _, key := range batch {
+					keep(key, reply())
+				}
+			}
+			reader.send(encodeCommand([]string{"PING"}))
+			reply()
+			control := connect(t, addr)
+			for key, n := range cached {
+				control.wants(t, strconv.Quote(strconv.Itoa(n)), "GET", key)
+			}
+		})
+	}
+}
+
+// A value is on its way to the client, behind a slow command of the same
+// pipeline, when somebody changes it: the invalidation comes behind the value.
+func TestInvalidationDoesNotOvertakeTheReply(t *testing.T) {
+	addr := serving(t, server.Config{}).Addr()
+	for _, mode := range []string{"", "BCAST"} {
+		reader, writer := connect(t, addr), connect(t, addr)
+		reader.do("HELLO", "3")
+		reader.wants(t, "OK", strings.Fields("CLIENT TRACKING ON "+mode)...)
+		writer.wants(t, "OK", "CONFIG", "RESETSTAT")
+		reader.send(append(encodeCommand([]string{"GET", "k" + mode}), encodeCommand([]string{"DEBUG", "SLEEP", "0.3"})...))
+		for { // until the value has been read
+			if strings.Contains(writer.do("INFO", "commandstats").frame.text, "cmdstat_get:calls=1,") {
+				break
+			}
+		}
+		writer.wants(t, "OK", "SET", "k"+mode, "new")
+		for _, want := range []string{"(null)", "OK", "1> \"invalidate\"\n2> 1) \"k" + mode + "\""} {
+			if got := reader.read().text(); got != want {
+				t.Fatalf("%s came, not %s", got, want)
+			}
+		}
+	}
+}
+
+// What a connection listened to goes with it.
+func TestTrackingEndsWithTheConnection(t *testing.T) {
+	addr := serving(t, server.Config{}).Addr()
+	control := connect(t, addr)
+	awaitInfo := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); ; {
+			got := control.do("INFO", "stats", "clients").frame.text
+			if strings.Contains(got, want) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("no %s in\n%s", want, got)
+			}
+		}
+	}
+	for _, end := range []func(c *client){
+		func(c *client) { c.conn.Close() },
+		func(c *client) { c.do("RESET") },
+		func(c *client) { c.do("CLIENT", "TRACKING", "OFF") },
+		func(c *client) {
+			c.do("MULTI")
+			c.do("CLIENT", "TRACKING", "OFF")
+			c.do("EXEC")
+		},
+		func(*client) { control.do("FLUSHALL") },
+	} {
+		c := connect(t, addr)
+		c.do("HELLO", "3")
+		c.wants(t, "OK", "CLIENT", "TRACKING", "ON")
+		for i := range 100 {
+			c.do("GET", fmt.Sprint("k", i))
+		}
+		awaitInfo("tracking_total_keys:100\r\ntracking_total_items:100")
+		end(c)
+		awaitInfo("tracking_total_keys:0\r\ntracking_total_items:0")
+		c.conn.Close()
+		awaitInfo("tracking_clients:0")
+	}
+}
+
+// Replies are no messages: a tracking client may read more at once than its
+// outbox may hold, and one that reads nothing makes the server wait.
+func TestTrackingClientMayReadMuch(t *testing.T) {
+	addr := serving(t, server.Config{OutputBufferLimit: "pubsub 1mb 512kb 1"}).Addr()
+	others := bystander(t, addr)
+	c := connect(t, addr)
+	c.do("HELLO", "3")
+	c.wants(t, "OK", "CLIENT", "TRACKING", "ON")
+	big := strings.Repeat("x", 4<<20)
+	c.wants(t, "OK", "SET", "big", big)
+	one := encodeCommand([]string{"GET", "big"})
+	for range 8 {
+		c.send(one)
+	}
+	others()
+	for range 8 {
+		if o := c.read(); o.failure != "" || len(o.frame.text) != len(big) {
+			t.Fatalf("%s, %d bytes", o.failure, len(o.frame.text))
+		}
+	}
+	c.send(encodeCommand([]string{"MULTI"}))
+	c.send(one)
+	c.send(encodeCommand([]string{"EXEC"}))
+	c.read()
+	c.read()
+	if o := c.read(); o.failure != "" || len(o.frame.elems[0].text) != len(big) {
+		t.Fatalf("EXEC: %s", o.failure)
+	}
+}
+
+// A client that does not read its invalidations is closed, and delays nobody.
+func TestTrackingClientThatDoesNotRead(t *testing.T) {
+	addr := serving(t, server.Config{OutputBufferLimit: "pubsub 256kb 128kb 60"}).Addr()
+	others := bystander(t, addr)
+	slow := connect(t, addr)
+	slow.conn.(*net.TCPConn).SetReadBuffer(4096)
+	slow.do("HELLO", "3")
+	slow.wants(t, "OK", "CLIENT", "TRACKING", "ON", "BCAST")
+	w := connect(t, addr)
+	key := strings.Repeat("k", 16<<10)
+	for i := 0; ; i++ {
+		w.wants(t, "OK", "SET", key, "")
+		if i%100 == 0 {
+			others()
+			if strings.Contains(w.do("INFO", "clients").frame.text, "tracking_clients:0") {
+				break
+			}
+		}
+		if i > 20_000 {
+			t.Fatal("the slow client is still there")
+		}
+	}
+}
+
+// A table at its limit stays there, however many read.
+func TestTrackingTableIsBounded(t *testing.T) {
+	addr := serving(t, server.Config{}).Addr()
+	control := connect(t, addr)
+	control.wants(t, "OK", "CONFIG", "SET", "tracking-table-max-keys", "10")
+	for range 20 { // eight clients a key at most, on the average
+		c := connect(t, addr)
+		c.wants(t, "OK", "CLIENT", "TRACKING", "ON")
+		for i := range 30 {
+			c.do("GET", fmt.Sprint("k", i))
+			stats := control.do("INFO", "stats").frame.text
+			var keys, items int
+			for line := range strings.Lines(stats) {
+				fmt.Sscanf(line, "tracking_total_keys:%d", &keys)
+				fmt.Sscanf(line, "tracking_total_items:%d", &items)
+			}
+			// The reader trims behind its reply, so the last may still be there.
+			if keys > 11 || items > 81 || keys == 0 {
+				t.Fatalf("%d keys, %d items", keys, items)
+			}
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package server
+
+import (
+	"crema/resp"
+	"crema/store"
+)
+
+// multi is a transaction being collected.
+type multi struct {
+	queue   []queued
+	bytes   int64 // of the words, counted against client-query-buffer-limit
+	spoiled bool  // a command was refused: EXEC will be too
+	denyOOM bool  // a queued command needs memory
+}
+
+// queued is one command waiting for EXEC; its words are copies.
+type queued struct {
+	row   *command
+	named int
+	words [][]byte
+}
+
+func transactionRows() []command {
+	return []command{
+		{"multi", 1, noScript | loading | stale | fast | allowBusy | unqueued | catTransaction, noKeys, session(cmdMulti)},
+		{"exec", 1, noScript | loading | stale | skipSlowlog | unqueued | catTransaction, noKeys, session(cmdExec)},
+		{"discard", 1, noScript | loading | stale | fast | allowBusy | unqueued | catTransaction, noKeys, session(cmdDiscard)},
+		{"watch", -2, noScript | loading | stale | fast | allowBusy | unqueued | catTransaction, keys(1, -1, 1), session(cmdWatch)},
+		{"unwatch", 1, noScript | loading | stale | fast | allowBusy | catTransaction, noKeys, session(cmdUnwatch)},
+	}
+}
+
+// queue keeps a copy of a command for EXEC.
+func (c *conn) queue(row *command, named int, words [][]byte) {
+	size := 0
+	for _, w := range words {
+		size += len(w)
+	}
+	c.multi.bytes += int64(size + queuedOverhead + len(words)*wordOverhead)
+	if c.multi.bytes > c.srv.settings().limits.MaxQueryBytes {
+		c.closing = true // as Redis does with a client over its query buffer limit
+		c.srv.log.Warn("closing client over its query buffer limit in MULTI", "id", c.id, "addr", c.addr)
+		return
+	}
+	arena := make([]byte, 0, size)
+	kept := make([][]byte, len(words))
+	for i, w := range words {
+		at := len(arena)
+		arena = append(arena, w...)
+		kept[i] = arena[at:len(arena):len(arena)]
+	}
+	c.multi.queue = append(c.multi.queue, queued{row, named, kept})
+	c.multi.denyOOM = c.multi.denyOOM || row.flags&denyOOM != 0
+	c.queued.Store(int32(len(c.multi.queue)))
+	c.lastRow.Store(row)
+	c.reply(resp.Queued)
+}
+
+// What a queued command and each of its words cost beside their bytes.
+const (
+	queuedOverhead = 64
+	wordOverhead   = 24
+)
+
+// MULTI
+func cmdMulti(c *conn, _ *resp.Args) resp.Reply {
+	if c.multi != nil {
+		return resp.ErrNestedMulti
+	}
+	c.multi = &multi{}
+	c.queued.Store(0)
+	return resp.OK
+}
+
+// DISCARD
+func cmdDiscard(c *conn, _ *resp.Args) resp.Reply {
+	if c.multi == nil {
+		return resp.ErrDiscardWithoutMulti
+	}
+	c.endMulti()
+	return resp.OK
+}
+
+// WATCH key [key …]
+func cmdWatch(c *conn, a *resp.Args) resp.Reply {
+	if c.multi != nil {
+		return resp.ErrWatchInMulti
+	}
+	db := int(c.db.Load())
+	for _, key := range a.Rest() {
+		c.srv.store.Watch(&c.watch, db, key)
+	}
+	c.watching = true
+	c.watched.Store(int32(c.watch.Len()))
+	return resp.OK
+}
+
+// UNWATCH
+func cmdUnwatch(c *conn, _ *resp.Args) resp.Reply {
+	c.unwatch()
+	return resp.OK
+}
+
+func (c *conn) unwatch() {
+	if c.watching {
+		c.srv.store.Unwatch(&c.watch)
+		c.watching = false
+		c.watched.Store(0)
+	}
+}
+
+// endMulti forgets the transaction and its watched keys.
+func (c *conn) endMulti() {
+	c.multi = nil
+	c.queued.Store(-1)
+	c.unwatch()
+}
+
+// EXEC
+func cmdExec(c *conn, _ *resp.Args) resp.Reply {
+	if c.multi == nil {
+		return resp.ErrExecWithoutMulti
+	}
+	m := c.multi
+	defer c.endMulti()
+	if m.spoiled {
+		return resp.ErrExecAbort
+	}
+	c.full = !c.srv.store.MakeRoom()
+	if m.denyOOM && c.full {
+		return resp.ErrExecAbortedBy(resp.ErrOOM)
+	}
+	if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), c.execScope(m)); err != nil {
+		return resp.ErrBusy
+	}
+	defer c.tx.End()
+	// Under the shards of the watched keys nobody can change them any more:
+	// checked before, a write between the check and Begin would be missed.
+	if c.watching && c.watch.Dirty(c.clock.ms()) {
+		return resp.NilArray
+	}
+	return c.exec(m)
+}
+
+// execScope covers what the queued commands touch and what is watched.
+func (c *conn) execScope(m *multi) store.Scope {
+	scope := store.Scope{Shards: c.srv.store.WatchShards(&c.watch), PinAll: c.watching, NoTouch: c.noTouch.Load()}
+	for _, q := range m.queue {
+		if q.row.flags&runsScript != 0 {
+			scope.Shards = store.AllShards
+		}
+		if q.row.session != nil {
+			// It may look into the store by itself (INFO, UNWATCH), which
+			// under a mutex of our own would wait for ever.
+			scope.Latch = true
+		}
+		scope.Shards |= q.row.scope(c.srv.store, q.words)
+	}
+	return scope
+}
+
+// exec evaluates the queue in one Tx and answers one array. A command that
+// fails is one error in it; a script that was stopped takes the whole
+// transaction with it, for nothing of it may remain.
+func (c *conn) exec(m *multi) resp.Reply {
+	c.multi = nil // the commands run now instead of being queued again
+	mark := len(c.out)
+	c.open, c.aborted = true, resp.None
+	defer func() { c.open = false }()
+	c.out = resp.AppendArrayHeader(c.out, len(m.queue), c.proto)
+	for _, q := range m.queue {
+		c.callQueued(q)
+		if c.aborted.Kind != resp.KindNone {
+			c.tx.Discard()
+			c.deferred = c.deferred[:0]
+			c.out = c.out[:mark]
+			return c.aborted
+		}
+	}
+	c.commit()
+	if c.replyMode != replyOn {
+		c.out = c.out[:mark]
+	}
+	if c.subs.count() > 0 {
+		c.flush() // a publisher that listens hears itself after EXEC's reply
+	}
+	c.announceDeferred()
+	return resp.None
+}
+
+// callQueued runs one command of EXEC. Permissions may have changed since it
+// was queued.
+func (c *conn) callQueued(q queued) {
+	if u := c.user.Load(); u == nil || !u.may(q.row) {
+		c.reply(resp.ErrNoPermInExec)
+		return
+	}
+	c.call(q.row, q.named, q.words)
+}
