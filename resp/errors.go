@@ -123,7 +123,7 @@ var (
 var (
 	ErrNoPushDoor   = Error("ERR messages need a connection: this door has none")
 	ErrScriptMemory = Error("ERR script reached its memory limit and was stopped; it has changed nothing")
-	ErrScriptTooBig = Error("ERR script writes more than one transaction may hold")
+	ErrScriptTooBig = Error("ERR script wrote more than one transaction may hold and was stopped; it has changed nothing")
 	ErrInternal     = Error("ERR internal error")
 )
 

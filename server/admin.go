@@ -25,14 +25,8 @@ func adminRows() []command {
 
 // TIME
 func cmdTime(c *conn, _ *resp.Args) resp.Reply {
-	us := c.unixMicro()
+	us := c.clock.micros()
 	return resp.Strings(strconv.FormatInt(us/1e6, 10), strconv.FormatInt(us%1e6, 10))
-}
-
-// unixMicro is the run's time in microseconds, finer than the milliseconds that
-// deadlines are kept in.
-func (c *conn) unixMicro() int64 {
-	return c.clock.base.Add(c.srv.clockOffset + c.clock.now).UnixMicro()
 }
 
 // LASTSAVE

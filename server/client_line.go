@@ -66,7 +66,7 @@ func (c *conn) describe(dst []byte, now time.Time) []byte {
 	name, libName, libVer, fd := c.name, c.libName, c.libVer, c.fd()
 	c.mu.Unlock()
 	frames, waiting := c.waiting()
-	in, args, out := c.inBytes.Load(), c.argBytes.Load(), c.outBytes.Load()
+	in, queued, out := c.inBytes.Load(), c.multiBytes.Load(), c.outBytes.Load()
 	events := "r"
 	if waiting > 0 {
 		events = "rw"
@@ -87,14 +87,14 @@ func (c *conn) describe(dst []byte, now time.Time) []byte {
 	number("multi", int64(c.queued.Load()))
 	number("qbuf", in)
 	number("qbuf-free", 0)
-	number("argv-mem", args)
-	number("multi-mem", 0)
+	number("argv-mem", 0)
+	number("multi-mem", queued)
 	number("rbs", out)
 	number("rbp", out)
 	number("obl", 0)
 	number("oll", int64(frames))
 	number("omem", waiting)
-	number("tot-mem", in+args+out+waiting+int64(unsafe.Sizeof(*c)))
+	number("tot-mem", in+queued+out+waiting+int64(unsafe.Sizeof(*c)))
 	text("events", events)
 	cmd, user := "NULL", defaultUser
 	if row := c.lastRow.Load(); row != nil {

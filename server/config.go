@@ -104,7 +104,7 @@ func cmdConfigResetStat(c *conn, _ *resp.Args) resp.Reply {
 // reset begins counting anew.
 func (s *serverStats) reset() {
 	for _, n := range []interface{ Store(int64) }{
-		&s.connections, &s.rejected, &s.commands, &s.bytesIn, &s.bytesOut, &s.messages, &s.deliveries,
+		&s.connections, &s.rejected, &s.bytesIn, &s.bytesOut, &s.messages, &s.deliveries,
 		&s.outboxClosed, &s.protocolFails, &s.panics, &s.errorReplies, &s.authFails, &s.scriptsKilled,
 	} {
 		n.Store(0)

@@ -48,27 +48,27 @@ type conn struct {
 	deferred  []message // PUBLISHed while tx is open; announced after commit
 
 	// What other connections read about this one (CLIENT LIST).
-	created   time.Time
-	addr      string
-	laddr     string
-	tls       bool
-	unix      bool
-	db        atomic.Int32
-	user      atomic.Pointer[user] // nil until authenticated
-	lastRow   atomic.Pointer[command]
-	lastUsed  atomic.Int64 // unix ms
-	protoSeen atomic.Int32 // proto, for others
-	queued    atomic.Int32 // commands in MULTI, -1 outside
-	watched   atomic.Int32 // keys under WATCH
-	inBytes   atomic.Int64 // memory of the read buffer
-	argBytes  atomic.Int64
-	outBytes  atomic.Int64
-	monitor   atomic.Bool
-	noEvict   atomic.Bool   // CLIENT NO-EVICT
-	noTouch   atomic.Bool   // CLIENT NO-TOUCH
-	killed    atomic.Bool   // CLIENT KILL or shutdown closed the socket
-	done      chan struct{} // closed with the connection
-	closeOnce sync.Once
+	created    time.Time
+	addr       string
+	laddr      string
+	tls        bool
+	unix       bool
+	db         atomic.Int32
+	user       atomic.Pointer[user] // nil until authenticated
+	lastRow    atomic.Pointer[command]
+	lastUsed   atomic.Int64 // unix ms
+	protoSeen  atomic.Int32 // proto, for others
+	queued     atomic.Int32 // commands in MULTI, -1 outside
+	watched    atomic.Int32 // keys under WATCH
+	inBytes    atomic.Int64 // memory of the read buffer
+	outBytes   atomic.Int64 // memory of out
+	multiBytes atomic.Int64 // of the commands queued in MULTI
+	monitor    atomic.Bool
+	noEvict    atomic.Bool   // CLIENT NO-EVICT
+	noTouch    atomic.Bool   // CLIENT NO-TOUCH
+	killed     atomic.Bool   // CLIENT KILL or shutdown closed the socket
+	done       chan struct{} // closed with the connection
+	closeOnce  sync.Once
 
 	mu      sync.Mutex // guards what follows; taken after no other lock
 	name    string
@@ -120,8 +120,9 @@ func (c *conn) serve() {
 		if t := c.tracker.Load(); t != nil {
 			t.rest()
 		}
-		c.inBytes.Store(int64(c.in.MemoryUsage()))
 		c.release()
+		c.inBytes.Store(int64(c.in.MemoryUsage()))
+		c.outBytes.Store(int64(cap(c.out)))
 		if err := c.fill(); err != nil {
 			return
 		}
@@ -227,6 +228,7 @@ func (c *conn) flush() bool {
 // understood, so the connection ends.
 func (c *conn) protocolError(err error) {
 	c.closing = true
+	c.srv.stats.protocolFails.Add(1)
 	var pe resp.ProtocolError
 	if errors.As(err, &pe) {
 		c.reply(pe.Reply())

@@ -113,7 +113,7 @@ func infoServer(t *infoText) {
 	t.line("process_supervised", "no")
 	t.line("run_id", t.s.runID())
 	t.line("tcp_port", max(t.s.cfg.Port, 0))
-	t.line("server_time_usec", t.c.unixMicro())
+	t.line("server_time_usec", t.c.clock.micros())
 	t.line("uptime_in_seconds", int64(up/time.Second))
 	t.line("uptime_in_days", int64(up/(24*time.Hour)))
 	t.line("hz", int(time.Second/cronEvery))

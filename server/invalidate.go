@@ -151,7 +151,7 @@ func (c *conn) pushRedirected(frame []byte) {
 	}
 	o := c.redirected.Load()
 	if o == nil {
-		o = newOutbox(c.sock, c.outboxLimit, c.tooSlow)
+		o = newOutbox(c.sock, c.outboxLimit, c.tooSlow, &c.srv.stats.bytesOut)
 		if !c.redirected.CompareAndSwap(nil, o) {
 			o.drain()
 			o = c.redirected.Load()

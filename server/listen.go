@@ -63,9 +63,9 @@ func (s *Server) listen() (err error) {
 }
 
 func (s *Server) listenTCP(host string, port int) (net.Listener, error) {
-	keepalive := net.ListenConfig{KeepAlive: s.settings().tcpKeepalive}
+	plain := net.ListenConfig{KeepAlive: -1} // welcome sets it, as CONFIG SET may change it
 	address := net.JoinHostPort(host, strconv.Itoa(port))
-	l, err := keepalive.Listen(context.Background(), "tcp", address)
+	l, err := plain.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
@@ -122,6 +122,10 @@ func (s *Server) accept(l net.Listener) error {
 
 // welcome starts a connection's goroutine, or says why not.
 func (s *Server) welcome(l net.Listener, sock net.Conn) {
+	if t, ok := sock.(*net.TCPConn); ok {
+		idle := s.settings().tcpKeepalive
+		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: idle > 0, Idle: idle, Interval: idle / 3, Count: 3})
+	}
 	c := s.newConn(sock)
 	tlsl, isTLS := l.(*tlsListener)
 	c.tls, c.unix = isTLS, sock.LocalAddr().Network() == "unix"

@@ -121,7 +121,7 @@ func cmdMemoryStats(c *conn, _ *resp.Args) resp.Reply {
 func (s *Server) clientBytes() (n int64) {
 	s.clients.each(func(c *conn) {
 		_, waiting := c.waiting()
-		n += waiting + c.inBytes.Load() + c.argBytes.Load() + c.outBytes.Load()
+		n += waiting + c.inBytes.Load() + c.multiBytes.Load() + c.outBytes.Load()
 	})
 	return n
 }

@@ -28,15 +28,19 @@ func cmdMonitor(c *conn, _ *resp.Args) resp.Reply {
 		return resp.None // as Redis: asked for twice, answered once
 	}
 	c.needOutbox()
-	c.reply(resp.OK)
-	c.flush()
 	c.srv.monitors.join(c)
 	return resp.None
 }
 
+// join answers OK and lets the connection watch, in one step: whoever sees the
+// OK and says something is shown.
 func (m *monitors) join(c *conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	c.reply(resp.OK)
+	if !c.open {
+		c.flush()
+	}
 	if m.all == nil {
 		m.all = map[*conn]struct{}{}
 	}

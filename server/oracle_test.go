@@ -49,7 +49,7 @@ func startOracle(t testing.TB) string {
 	fmt.Fprintf(&conf, "port %d\nbind 127.0.0.1\ndir %s\nsave \"\"\nappendonly no\nloglevel warning\nlogfile %s\n",
 		port, dir, filepath.Join(dir, "log"))
 	conf.WriteString("enable-debug-command yes\nlatency-tracking yes\n")
-	conf.WriteString("user alice on >secret ~* &* +@all\nuser reader on >secret2 ~* &* +@all -@write -@admin -@dangerous\n")
+	conf.WriteString("user alice on >secret ~* &* +@all\nuser reader on >secret2 ~* &* +@all -@write -@admin -@dangerous +keys -publish -spublish\n")
 	for _, name := range strings.Fields(absent) {
 		fmt.Fprintf(&conf, "rename-command %s \"\"\n", name)
 	}

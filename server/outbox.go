@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +23,8 @@ const (
 type outbox struct {
 	sock   net.Conn
 	limit  func() outboxLimit
-	onSlow func() // called once, when a limit is crossed
+	onSlow func()        // called once, when a limit is crossed
+	sent   *atomic.Int64 // the server's count of bytes
 
 	mu       sync.Mutex // guards what follows; taken after shard locks and pub/sub's
 	frames   [][]byte   // shared and immutable
@@ -35,8 +37,8 @@ type outbox struct {
 	finished chan struct{} // closed when the writer has returned
 }
 
-func newOutbox(sock net.Conn, limit func() outboxLimit, onSlow func()) *outbox {
-	o := &outbox{sock: sock, limit: limit, onSlow: onSlow, wake: make(chan struct{}, 1), finished: make(chan struct{})}
+func newOutbox(sock net.Conn, limit func() outboxLimit, onSlow func(), sent *atomic.Int64) *outbox {
+	o := &outbox{sock: sock, limit: limit, onSlow: onSlow, sent: sent, wake: make(chan struct{}, 1), finished: make(chan struct{})}
 	o.replied.L = &o.mu
 	go o.write()
 	return o
@@ -155,6 +157,7 @@ func (o *outbox) write() {
 				break
 			}
 			written, err := writeFrames(o.sock, batch, &joined)
+			o.sent.Add(written - int64(len(batch)*frameOverhead))
 			clear(batch)
 			spare = batch
 			o.mu.Lock()

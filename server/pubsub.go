@@ -226,7 +226,7 @@ func (c *conn) needOutbox() {
 	if !c.open {
 		c.flush()
 	}
-	c.outbox = newOutbox(c.sock, c.outboxLimit, c.tooSlow)
+	c.outbox = newOutbox(c.sock, c.outboxLimit, c.tooSlow, &c.srv.stats.bytesOut)
 }
 
 // tooSlow gives up a client whose messages do not fit its outbox any more.

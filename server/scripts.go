@@ -138,12 +138,15 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 	}
 	db := c.db.Load()
 	ctx, cancel := c.srv.scripts.begin()
-	reply, err := c.srv.scripts.engine.Run(ctx, sha, keys, argv, &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM})
+	reply, err := c.srv.scripts.engine.Run(ctx, sha, keys, argv, &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM, stop: cancel})
 	c.srv.scripts.end(cancel)
 	c.inScript = false
 	c.selectDB(int(db)) // SELECT inside a script ends with it
 	if err != nil {
 		c.srv.stats.scriptsKilled.Add(1)
+		if errors.Is(err, script.ErrKilled) {
+			err = context.Cause(ctx)
+		}
 		reply = stoppedReply(err, sha)
 		if !alone {
 			c.aborted = reply // EXEC discards everything
@@ -162,8 +165,11 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 
 // stoppedReply is what the client of a stopped script is told.
 func stoppedReply(err error, sha string) resp.Reply {
-	if errors.Is(err, script.ErrKilled) {
+	switch err {
+	case script.ErrKilled:
 		return resp.ErrScriptKilled(sha)
+	case errTooBig:
+		return resp.ErrScriptTooBig
 	}
 	return resp.ErrScriptMemory
 }
@@ -188,6 +194,7 @@ type host struct {
 	c        *conn
 	readOnly bool // EVAL_RO, or the script's own no-writes flag
 	allowOOM bool // the script's allow-oom flag
+	stop     context.CancelCauseFunc
 }
 
 // Log is redis.log.
@@ -223,6 +230,10 @@ func (h *host) Call(words [][]byte) resp.Reply {
 		row.stat.rejected.Add(1)
 		return bad
 	}
+	if row.flags&write != 0 && c.tx.PendingBytes() > maxScriptBytes {
+		h.stop(errTooBig)
+		return resp.ErrScriptTooBig
+	}
 	c.inScript = true
 	args := resp.NewArgs(row.name, words, named)
 	var r resp.Reply
@@ -250,14 +261,15 @@ func (h *host) refuse(row *command) resp.Reply {
 		return resp.ErrReadonlyScript
 	case h.c.full && !h.allowOOM && row.flags&denyOOM != 0:
 		return resp.ErrOOM
-	case row.flags&write != 0 && h.c.tx.PendingBytes() > maxScriptBytes:
-		return resp.ErrScriptTooBig
 	}
 	return resp.None
 }
 
-// maxScriptBytes bounds what a script may have written before it ends.
+// maxScriptBytes bounds what a script may have written before it ends; one that
+// wants more is stopped.
 const maxScriptBytes = 1 << 30
+
+var errTooBig = errors.New("script writes too much")
 
 // SCRIPT LOAD script
 func cmdScriptLoad(c *conn, a *resp.Args) resp.Reply {

@@ -11,7 +11,6 @@ import (
 type serverStats struct {
 	connections   atomic.Int64 // accepted
 	rejected      atomic.Int64 // over maxclients or refused by protected mode
-	commands      atomic.Int64
 	bytesIn       atomic.Int64
 	bytesOut      atomic.Int64
 	messages      atomic.Int64 // published
@@ -83,14 +82,14 @@ func (st *commandStat) reset() {
 // a run of commands takes for "now".
 type clock struct {
 	base time.Time // with monotonic reading
-	wall int64     // unix ms at base, as the store's clock tells it
+	wall int64     // unix µs at base, as the store's clock tells it
 	now  time.Duration
 }
 
 // readClock reads the wall clock, once for a run.
 func (s *Server) readClock() clock {
 	t := time.Now()
-	return clock{base: t, wall: t.Add(s.clockOffset).UnixMilli()}
+	return clock{base: t, wall: t.Add(s.clockOffset).UnixMicro()}
 }
 
 // tick advances the reading and tells how long it was since the last.
@@ -102,7 +101,7 @@ func (c *clock) tick() time.Duration {
 }
 
 // ms is unix milliseconds.
-func (c *clock) ms() int64 { return c.wall + int64(c.now/time.Millisecond) }
+func (c *clock) ms() int64 { return c.micros() / 1000 }
 
 // micros is unix microseconds.
-func (c *clock) micros() int64 { return c.wall*1000 + int64(c.now/time.Microsecond) }
+func (c *clock) micros() int64 { return c.wall + int64(c.now/time.Microsecond) }

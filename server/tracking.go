@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -235,7 +236,8 @@ func (tr *tracking) Applied(effects []store.Effect) {
 	if len(effects) == 0 {
 		return
 	}
-	for prefix, to := range tr.prefixes {
+	for _, prefix := range slices.Sorted(maps.Keys(tr.prefixes)) {
+		to := tr.prefixes[prefix]
 		var keys [][]byte
 		for i := range effects {
 			if key := effects[i].Key; len(key) >= len(prefix) && string(key[:len(prefix)]) == prefix {

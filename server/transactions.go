@@ -52,6 +52,7 @@ func (c *conn) queue(row *command, named int, words [][]byte) {
 	c.multi.queue = append(c.multi.queue, queued{row, named, kept})
 	c.multi.denyOOM = c.multi.denyOOM || row.flags&denyOOM != 0
 	c.queued.Store(int32(len(c.multi.queue)))
+	c.multiBytes.Store(c.multi.bytes)
 	c.lastRow.Store(row)
 	c.reply(resp.Queued)
 }
@@ -113,6 +114,7 @@ func (c *conn) unwatch() {
 func (c *conn) endMulti() {
 	c.multi = nil
 	c.queued.Store(-1)
+	c.multiBytes.Store(0)
 	c.unwatch()
 }
 

@@ -44,87 +44,6 @@ func (in *interp) openBase() {
 	in.nextIndex = in.native(ipairsStep)
 }
 
-// concat is the operator .. with all operands of a chain.
-func concat(c call) int {
-	n := c.n()
-	total, plain := 0, true
-	for i := 1; i <= n; i++ {
-		switch v := c.Get(i).(type) {
-		case lua.LString:
-			total += len(v)
-		case lua.LNumber:
-			total += 24
-		default:
-			plain = false
-		}
-	}
-	c.charge(total)
-	if plain {
-		buf := make([]byte, 0, total)
-		for i := 1; i <= n; i++ {
-			buf = appendText(buf, c.Get(i))
-		}
-		c.Push(lua.LString(textOf(buf)))
-		return 1
-	}
-	right := c.Get(n)
-	for i := n - 1; i >= 1; i-- {
-		right = c.concat2(c.Get(i), right, i)
-	}
-	c.Push(right)
-	return 1
-}
-
-// concat2 joins operands i and i+1, of which the right one may be a result.
-func (c call) concat2(left, right lua.LValue, i int) lua.LValue {
-	l, ok := toText(left)
-	r, ok2 := toText(right)
-	if ok && ok2 {
-		c.charge(len(l) + len(r))
-		return lua.LString(l + r)
-	}
-	for _, v := range []lua.LValue{left, right} {
-		if f := c.metamethod(v, "__concat"); f != lua.LNil {
-			return c.call1(f, left, right)
-		}
-	}
-	bad, at := right, i+1
-	if !ok {
-		bad, at = left, i
-	}
-	kind := bad.Type().String()
-	if p := viewState(c.LState).currentFrame.Parent; p != nil && !p.Fn.IsG {
-		a := argA(p.Fn.Proto.Code[p.Pc-1])
-		c.fail("attempt to concatenate " + describe(p.Fn.Proto, p.Pc-1, a+at, kind))
-	}
-	c.fail("attempt to concatenate a " + kind + " value")
-	return nil
-}
-
-// freeKey is the largest key that needs no accounting: an array of that many
-// slots is as cheap as the instruction is slow.
-const freeKey = 1024
-
-// assignedKey accounts for the array that an assignment to a key may make.
-func assignedKey(c call) int {
-	v := c.Get(1)
-	if n, ok := v.(lua.LNumber); ok && n > freeKey && n < 1<<26 && float64(n) == math.Floor(float64(n)) {
-		c.charge(int(n) * 16)
-	}
-	c.SetTop(1)
-	return 1
-}
-
-// forBound makes a number of a bound of a numeric for.
-func forBound(c call) int {
-	f, ok := toNumber(c.Get(1))
-	if !ok {
-		c.fail("'for' " + c.Get(2).String() + " must be a number")
-	}
-	c.pushNumber(f)
-	return 1
-}
-
 // metamethod is a raw field of a value's metatable.
 func (c call) metamethod(v lua.LValue, event string) lua.LValue {
 	switch v := v.(type) {
@@ -298,9 +217,7 @@ func (c call) rawSet(t *lua.LTable, k, v lua.LValue) {
 		if n != n {
 			c.in.failBare(c.LState, "table index is NaN")
 		}
-		if n > freeKey && n < 1<<26 {
-			c.charge(int(n) * 16)
-		}
+		c.chargeKey(t, n)
 	}
 	t.RawSet(k, v)
 }
@@ -432,101 +349,6 @@ func baseUnpack(c call) int {
 // length is the operator # without metamethods.
 func length(t *lua.LTable) int { return t.Len() }
 
-func baseLoadString(c call) int {
-	s := c.text(1)
-	return c.load(s, c.optText(2, s))
-}
-
-func baseLoad(c call) int {
-	f := c.function(1)
-	name := c.optText(2, "=(load)")
-	var b strings.Builder
-	for {
-		v, failed := c.in.protected(c.LState, f)
-		if failed != nil {
-			c.Push(lua.LNil)
-			c.Push(failed.Object)
-			return 2
-		}
-		piece := lua.LValue(lua.LNil)
-		if len(v) > 0 {
-			piece = v[0]
-		}
-		s, ok := toText(piece)
-		if piece != lua.LNil && !ok {
-			c.Push(lua.LNil)
-			c.pushText("reader function must return a string")
-			return 2
-		}
-		if s == "" {
-			break
-		}
-		c.charge(len(s))
-		if b.WriteString(s); b.Len() > c.in.limits.MaxScriptBytes {
-			break // refused by load
-		}
-	}
-	return c.load(b.String(), name)
-}
-
-// load compiles a chunk that a script made.
-func (c call) load(source, name string) int {
-	var proto *lua.FunctionProto
-	var err error
-	switch {
-	case strings.HasPrefix(source, "\x1b"):
-		c.Push(lua.LNil)
-		c.pushText(chunkName(name) + ": bad header in precompiled chunk")
-		return 2
-	case len(source) > c.in.limits.MaxScriptBytes:
-		c.Push(lua.LNil)
-		c.pushText("chunk too large")
-		return 2
-	default:
-		c.charge(len(source) * 20)
-		c.step(len(source))
-		proto, err = compile(source, chunkName(name))
-	}
-	if err != nil {
-		c.Push(lua.LNil)
-		c.pushText(err.Error())
-		return 2
-	}
-	c.Push(c.in.closure(proto))
-	return 1
-}
-
-// closure makes a function of a compiled chunk.
-func (in *interp) closure(proto *lua.FunctionProto) *lua.LFunction {
-	f := &lua.LFunction{Env: in.env, Proto: proto}
-	if n := int(proto.NumUpvalues); n > 0 {
-		f.Upvalues = make([]*lua.Upvalue, n)
-		for i := range f.Upvalues {
-			f.Upvalues[i] = in.hidden[proto.DbgUpvalues[i]]
-		}
-	}
-	return f
-}
-
-// chunkName is Lua's luaO_chunkid.
-func chunkName(name string) string {
-	const room = 60
-	switch {
-	case strings.HasPrefix(name, "="):
-		return name[1:min(len(name), room)]
-	case strings.HasPrefix(name, "@"):
-		return name[1:]
-	}
-	line, _, more := strings.Cut(name, "\n")
-	if most := room - len(`[string "..."]`) - 1; len(line) > most {
-		line, more = line[:most], true
-	}
-	if more {
-		line += "..."
-	}
-	return `[string "` + line + `"]`
-}
-
 func baseHandler(c call) int {
 	t, ok := c.Get(1).(*lua.LTable)
 	if !ok {
@@ -539,14 +361,4 @@ func baseHandler(c call) int {
 	}
 	c.Push(t)
 	return 1
-}
-
-func appendText(dst []byte, v lua.LValue) []byte {
-	switch v := v.(type) {
-	case lua.LString:
-		return append(dst, v...)
-	case lua.LNumber:
-		return appendNumber(dst, float64(v), 14)
-	}
-	return dst
 }

@@ -134,15 +134,15 @@ func (c call) choiceOption(n int, setting *int, names ...string) int {
 
 // encoder appends JSON.
 type encoder struct {
-	packer
+	output
 	cfg *jsonConfig
 }
 
 func jsonEncode(c call, cfg *jsonConfig) int {
 	c.require(c.n() == 1, 1, "expected 1 argument")
-	e := &encoder{packer{c: c}, cfg}
+	e := &encoder{output{c: c}, cfg}
 	e.value(c.Get(1), 0)
-	c.pushText(textOf(e.out))
+	e.push()
 	return 1
 }
 
@@ -151,6 +151,7 @@ func (e *encoder) refuse(v lua.LValue, why string) {
 }
 
 func (e *encoder) value(v lua.LValue, depth int) {
+	e.c.step(1)
 	e.room(32)
 	switch v := v.(type) {
 	case lua.LString:

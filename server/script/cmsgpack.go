@@ -34,34 +34,22 @@ const (
 )
 
 // packer appends MessagePack.
-type packer struct {
-	c    call
-	out  []byte
-	next int // length at which the memory is asked for again
-}
+type packer struct{ output }
 
 func msgpackPack(c call) int {
 	if c.n() == 0 {
 		c.badArg(0, "MessagePack pack needs input.")
 	}
-	p := packer{c: c}
+	p := packer{output{c: c}}
 	for i := 1; i <= c.n(); i++ {
 		p.value(c.Get(i), 0)
 	}
-	c.pushText(textOf(p.out))
+	p.push()
 	return 1
 }
 
-// room accounts for what was written since it was asked last.
-func (p *packer) room(n int) {
-	p.c.step(1)
-	if len(p.out)+n > p.next {
-		p.next = 2 * (len(p.out) + n)
-		p.c.charge(p.next)
-	}
-}
-
 func (p *packer) value(v lua.LValue, depth int) {
+	p.c.step(1)
 	p.room(16)
 	switch v := v.(type) {
 	case lua.LString:

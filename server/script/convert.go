@@ -126,11 +126,22 @@ func (c call) pairs(elems []resp.Reply, depth int) lua.LValue {
 
 const replyBytes = int(unsafe.Sizeof(resp.Reply{}))
 
+// reply accounts for one more part of the reply, as it is kept and as it will
+// be sent: a string that a table holds a thousand times is sent as often.
+func (c call) reply(bytes int) {
+	before := c.in.replied
+	c.in.replied += bytes + 2*replyBytes
+	if before>>20 != c.in.replied>>20 {
+		c.charge(c.in.replied)
+	}
+}
+
 // toReply makes the reply of a script's result.
 func (c call) toReply(v lua.LValue, depth int) resp.Reply {
 	c.step(1)
 	switch v := v.(type) {
 	case lua.LString:
+		c.reply(len(v))
 		return resp.BulkString(string(v))
 	case lua.LNumber:
 		return resp.Int(truncate(float64(v)))
@@ -185,7 +196,7 @@ func (c call) tableReply(t *lua.LTable, depth int) resp.Reply {
 		if v == lua.LNil {
 			return resp.Array(elems...)
 		}
-		c.charge(2 * replyBytes)
+		c.reply(0)
 		elems = append(elems, c.toReply(v, depth))
 	}
 }
@@ -193,7 +204,7 @@ func (c call) tableReply(t *lua.LTable, depth int) resp.Reply {
 // fields are the keys of a table, with their values if wanted.
 func (c call) fields(t *lua.LTable, depth int, values bool) (elems []resp.Reply) {
 	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
-		c.charge(4 * replyBytes)
+		c.reply(0)
 		elems = append(elems, c.toReply(k, depth))
 		if values {
 			elems = append(elems, c.toReply(v, depth))

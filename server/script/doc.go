@@ -4,7 +4,8 @@
 // Redis's scripts see Lua's exact texts, number formats and limits. A script
 // is parsed once and rewritten before it is compiled: concatenation, numeric
 // for and computed table keys become calls, which is where numbers get Lua's
-// spelling and where memory is bounded. The engine keeps compiled scripts by
+// spelling and where memory is bounded, and assignments that gopher-lua
+// compiles wrongly get variables in between (rewrite.go). The engine keeps compiled scripts by
 // SHA-1 and a few warm interpreters, whose globals no script can change.
 //
 // A script is stopped by its context or by its memory limit. The verdict is
@@ -15,8 +16,10 @@
 //
 // Caveats: pairs walks a table in the order of insertion, so cjson and
 // cmsgpack write object fields in that order, where Redis's order follows its
-// hash; `goto` and labels are accepted; the __len metamethod applies to tables;
-// settings of cjson last for one script; syntax errors other than the common
-// ones say less than Redis's. The layouts of a few of gopher-lua's structs are
+// hash; # of a table with holes may be another of its borders; a % 0 and a % inf
+// follow C's fmod; the __len metamethod applies to tables; goto is a reserved
+// word; settings of cjson and math.randomseed last for one run; syntax errors
+// other than the common ones say less than Redis's, and errors in expressions
+// with and, or may name another variable or none. The layouts of a few of gopher-lua's structs are
 // mirrored here (view.go), checked when the program starts.
 package script

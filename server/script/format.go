@@ -12,21 +12,25 @@ type directive struct {
 	width, precision              int // precision -1: none given
 }
 
+// maxField is more than a directive for a number writes: %99.99f of 1e308.
+const maxField = 512
+
 // maxFormat bounds a directive's width and precision to two digits, as Lua.
 const maxFormat = 2
 
 func strFormat(c call) int {
 	format := c.text(1)
-	out := make([]byte, 0, len(format)+32)
+	o := &output{c: c}
 	arg := 1
 	for i := 0; i < len(format); i++ {
+		o.room(maxField)
 		if format[i] != '%' {
-			out = append(out, format[i])
+			o.out = append(o.out, format[i])
 			continue
 		}
 		if i+1 < len(format) && format[i+1] == '%' {
 			i++
-			out = append(out, '%')
+			o.out = append(o.out, '%')
 			continue
 		}
 		d, n := c.directive(format[i+1:])
@@ -41,27 +45,26 @@ func strFormat(c call) int {
 		}
 		switch verb {
 		case 'c':
-			out = d.pad(out, "", string([]byte{byte(c.integer(arg))}), false)
+			o.out = d.pad(o.out, "", string([]byte{byte(c.integer(arg))}), false)
 		case 'd', 'i':
-			out = d.signed(out, truncate(c.number(arg)))
+			o.out = d.signed(o.out, truncate(c.number(arg)))
 		case 'o', 'u', 'x', 'X':
-			out = d.unsigned(out, unsigned(c.number(arg)), verb)
+			o.out = d.unsigned(o.out, unsigned(c.number(arg)), verb)
 		case 'e', 'E', 'f', 'g', 'G':
-			out = d.float(out, c.number(arg), verb)
+			o.out = d.float(o.out, c.number(arg), verb)
 		case 'q':
-			out = quote(out, c.text(arg))
+			s := c.text(arg)
+			o.room(4 * len(s))
+			o.out = quote(o.out, s)
 		case 's':
-			out = c.formatString(out, d, c.text(arg))
+			s := c.text(arg)
+			o.room(len(s) + maxField)
+			o.out = d.text(o.out, s)
 		default:
 			c.fail("invalid option '%" + strings.TrimSuffix(string(verb), "\x00") + "' to 'format'")
 		}
-		if len(out) > 1<<16 {
-			c.charge(len(out) / 16) // its growth, spread over the directives
-			c.step(256)
-		}
 	}
-	c.charge(len(out))
-	c.pushText(textOf(out))
+	o.push()
 	return 1
 }
 
@@ -226,11 +229,10 @@ func withPoint(body string, verb byte, precision int) string {
 	return mantissa + exponent
 }
 
-// formatString is %s. As in C a string ends at its zero byte, unless it is
-// long and the directive says nothing of its length.
-func (c call) formatString(out []byte, d directive, s string) []byte {
+// text is %s. As in C a string ends at its zero byte, unless it is long and
+// the directive says nothing of its length.
+func (d directive) text(out []byte, s string) []byte {
 	if d.precision < 0 && len(s) >= 100 {
-		c.charge(len(s))
 		return append(out, s...)
 	}
 	if at := strings.IndexByte(s, 0); at >= 0 {

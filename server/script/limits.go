@@ -63,8 +63,7 @@ const (
 	pollEvery  = 2048      // instructions between two looks at the context and the clock
 	stepsEvery = 1 << 14   // steps of a library loop between two looks
 	chargeLook = 1 << 20   // bytes that library calls made between two looks
-	minWindow  = 8 << 20   // allocated bytes after which a script may be measured again
-	maxWindow  = 256 << 20 // and must be
+	maxWindow  = 256 << 20 // allocated bytes after which a script is measured in any case
 )
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -72,9 +71,9 @@ var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); retu
 // guard is the context that the interpreter asks before each instruction. It
 // counts the questions and now and then looks whether the script must end.
 //
-// Bound: the values of a script are measured before the process has allocated
-// half of what the script has left, so they never exceed the limit by more
-// than minWindow and what pollEvery instructions can allocate.
+// Bound: the values of a script are measured whenever the process has allocated
+// half of what the script has left, or an eighth of the limit. So they exceed
+// the limit by no more than that eighth and what pollEvery instructions make.
 type guard struct {
 	in      *interp
 	ctx     context.Context // the caller's
@@ -91,7 +90,7 @@ type guard struct {
 
 func (g *guard) reset(ctx context.Context) {
 	g.ctx, g.verdict = ctx, nil
-	g.ticks, g.steps, g.charged, g.live, g.mark, g.window = 0, 0, 0, 0, 0, minWindow
+	g.ticks, g.steps, g.charged, g.live, g.mark, g.window = 0, 0, 0, 0, 0, uint64(g.limit)/8
 	g.sample[0].Name = "/gc/heap/allocs:bytes"
 	if ctx.Err() != nil {
 		g.verdict = ErrKilled
@@ -125,30 +124,35 @@ func (g *guard) poll() {
 		return
 	}
 	g.in.noteDepth()
-	metrics.Read(g.sample[:])
-	clock := g.sample[0].Value.Uint64()
+	clock := g.clock()
 	if g.mark == 0 {
 		g.mark = clock
 	}
 	if clock-g.mark > g.window {
-		g.measure(clock, 0)
+		g.measure(0)
 	}
+}
+
+// clock is how many bytes the process has ever allocated.
+func (g *guard) clock() uint64 {
+	metrics.Read(g.sample[:])
+	return g.sample[0].Value.Uint64()
 }
 
 // measure gives the verdict if the script's values and the bytes it is about
 // to add exceed the limit.
-func (g *guard) measure(clock uint64, adding int64) {
+func (g *guard) measure(adding int64) {
 	g.live = g.in.liveBytes(g.limit)
 	if g.live+adding > g.limit {
 		g.verdict = ErrMemory
 		return
 	}
-	g.mark = clock
-	g.window = min(max(uint64(g.limit-g.live)/2, minWindow), maxWindow)
+	g.mark = g.clock() // after the measurement, which allocates too
+	g.window = min(uint64(max((g.limit-g.live)/2, g.limit/8)), maxWindow)
 }
 
-// charge tells that a library is about to make n bytes; it does not return if
-// the script may not have them.
+// charge tells that a library is about to hold n bytes for the script; it does
+// not return if the script may not have them.
 func (g *guard) charge(L *lua.LState, n int64) {
 	if n < 0 || n > g.limit {
 		g.verdict = ErrMemory
@@ -156,10 +160,8 @@ func (g *guard) charge(L *lua.LState, n int64) {
 	if g.charged += n; g.charged > chargeLook && g.verdict == nil {
 		g.charged = 0
 		g.poll()
-		metrics.Read(g.sample[:])
-		clock := g.sample[0].Value.Uint64()
-		if g.verdict == nil && g.live+int64(clock-g.mark)+n > g.limit {
-			g.measure(clock, n)
+		if g.verdict == nil && g.live+int64(g.clock()-g.mark)+n > g.limit {
+			g.measure(n)
 		}
 	}
 	if g.verdict != nil {
@@ -192,7 +194,14 @@ const (
 
 // liveBytes measures what the script's values reach, until it exceeds stop.
 func (in *interp) liveBytes(stop int64) int64 {
-	m := &meter{seen: make(map[unsafe.Pointer]struct{}, 64), pages: make(map[uintptr]struct{}), stop: stop}
+	m := in.meter
+	if m == nil {
+		m = &meter{seen: make(map[unsafe.Pointer]struct{}), pages: make(map[uintptr]struct{})}
+		in.meter = m
+	}
+	clear(m.seen)
+	clear(m.pages)
+	m.todo, m.total, m.stop, m.page = m.todo[:0], 0, stop, 0
 	m.thread(in.L)
 	for L := in.L.G.CurrentThread; L != nil && L != in.L; L = L.Parent {
 		m.thread(L)

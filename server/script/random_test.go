@@ -50,7 +50,7 @@ func (w *writer) expr(depth int) string {
 		}
 	}
 	e := func() string { return w.expr(depth - 1 - w.IntN(2)) }
-	switch w.IntN(14) {
+	switch w.IntN(21) {
 	case 0:
 		return "((tonumber(" + e() + ") or 3) + " + e() + ")"
 	case 1:
@@ -78,6 +78,22 @@ func (w *writer) expr(depth int) string {
 			return w.pick(w.funcs...) + "(" + e() + ", " + e() + ")"
 		}
 		return "- " + e()
+	case 13:
+		return "({" + e() + ", " + e() + ", k = " + e() + "})[" + w.pick("1", "2", "'k'", e()) + "]"
+	case 14:
+		return "#{" + e() + " or 1, " + e() + " or 2}"
+	case 15:
+		return "obj:m(" + e() + ")"
+	case 16:
+		return "(tostring(" + e() + ")):" + w.pick("sub(1, 2)", "upper()", "len()", "rep(2)", "find('e')", "byte(1)", "gsub('t', 'T')")
+	case 17:
+		return "(function(...) local x, y = ... return " + w.pick("y, x", "x", "...", "select('#', ...)", "(...)", "x and y", "x or y") + " end)(" + e() + ", " + e() + ")"
+	case 18:
+		return "(" + e() + " and " + e() + " or " + e() + ")"
+	case 19:
+		return "(unpack({" + e() + ", " + e() + "}))"
+	case 20:
+		return "(" + e() + " " + w.pick("%", "^") + " (tonumber(" + e() + ") or 3))"
 	case 12:
 		return "select(" + fmt.Sprint(1+w.IntN(2)) + ", " + e() + ", " + e() + ")"
 	}
@@ -108,7 +124,7 @@ func (w *writer) stmt() {
 		w.line("%s = %s", w.target(), w.expr(1))
 		return
 	}
-	switch w.IntN(16) {
+	switch w.IntN(24) {
 	case 0, 1:
 		name := fmt.Sprintf("v%d", len(w.locals))
 		w.line("local %s = %s", name, w.expr(2))
@@ -159,6 +175,30 @@ func (w *writer) stmt() {
 		w.line("do local co = coroutine.wrap(function(...) local x = coroutine.yield(%s) %s = x return ..., %s end)"+
 			" out[#out+1] = tostring(select(2, pcall(co, %s))) out[#out+1] = tostring(select(2, pcall(co, %s))) end",
 			w.expr(1), w.target(), w.expr(1), w.expr(1), w.expr(1))
+	case 16:
+		w.loops++
+		w.line("do local n%d = 0 while n%[1]d < 3 do n%[1]d = n%[1]d + 1", w.loops)
+		w.block(1)
+		w.line("if %s then break end end end", w.expr(2))
+	case 17:
+		w.loops++
+		w.line("do local n%d = 0 repeat local z = %s n%[1]d = n%[1]d + 1", w.loops, w.expr(1))
+		w.block(1)
+		w.line("until n%d > 2 or z end", w.loops)
+	case 18:
+		w.line("for k, v in ipairs({%s, %s, %s}) do %s = v if k == 2 then break end end", w.expr(1), w.expr(1), w.expr(1), w.target())
+	case 19:
+		x, y := fmt.Sprintf("v%d", len(w.locals)), fmt.Sprintf("v%d", len(w.locals)+1)
+		w.line("local %s, %s = %s", x, y, w.pick("pcall(type)", "select(1, "+w.expr(1)+", "+w.expr(1)+")", w.expr(2), w.expr(1)+", "+w.expr(1)+", "+w.expr(1)))
+		w.locals = append(w.locals, x, y)
+	case 20:
+		w.line("do local h = {} for j = 1, 3 do local u = %s h[j] = function() u = %s return u, j end end for j = 1, 3 do local ok, r = pcall(h[j]) out[#out+1] = tostring(r) end end", w.expr(1), w.expr(1))
+	case 21:
+		w.line("for j = 3, 1, -%s do %s = j + %s end", w.pick("1", "2", "0.5"), w.target(), w.pick("1", "j", "#out"))
+	case 22:
+		w.line("obj.v = %s", w.expr(2))
+	case 23:
+		w.line("%s, t.a = %s", w.target(), w.expr(2))
 	case 15:
 		w.line("out[#out+1] = string.format('%%s|%%s', tostring(%s), tostring(%s))", w.expr(2), w.expr(2))
 	}
@@ -166,7 +206,8 @@ func (w *writer) stmt() {
 
 func program(seed uint64) string {
 	w := &writer{Rand: rand.New(rand.NewPCG(seed, 1)), locals: []string{"a", "b", "c"}}
-	w.b.WriteString("local out, g, t = {}, {}, {}\nlocal a, b, c = 1, 'two', nil\n")
+	w.b.WriteString("local out, g, t = {}, {}, {}\nlocal a, b, c = 1, 'two', nil\n" +
+		"local obj = {v = 1} function obj:m(x) x = tostring(x) .. tostring(self.v) self.v = x return x, 2 end\n")
 	w.block(6 + w.IntN(10))
 	w.b.WriteString("\nout[#out+1] = tostring(a) out[#out+1] = tostring(b) out[#out+1] = tostring(c) return out")
 	return w.b.String()
@@ -180,6 +221,7 @@ var named = regexp.MustCompile(`(?:local|upvalue|field|global|method) '[^']*' \(
 var lengths = regexp.MustCompile(`\$\d+`)
 
 func plain(s string) string {
+	s = strings.ReplaceAll(s, "-nan", "nan") // the sign of a % 0 is the processor's
 	return lengths.ReplaceAllString(named.ReplaceAllString(addresses.ReplaceAllString(s, "0x"), "$1"), "$$")
 }
 

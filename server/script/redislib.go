@@ -191,9 +191,11 @@ func redisLog(c call) int {
 		c.raiseText("Invalid debug level.")
 	}
 	var parts []string
+	total := 0
 	for i := 2; i <= c.n(); i++ {
 		if s, ok := toText(c.Get(i)); ok {
-			c.charge(len(s))
+			total += len(s)
+			c.charge(total)
 			parts = append(parts, s)
 		}
 	}

@@ -106,7 +106,7 @@ func (r *rewriter) stmt(s ast.Stmt) (_ ast.Stmt, open int) {
 			r.target(s.Lhs[i])
 		}
 		r.exprs(s.Rhs)
-		if _, variable := s.Lhs[0].(*ast.IdentExpr); len(s.Lhs) > 1 || variable && !(len(s.Rhs) == 1 && direct(s.Rhs[0], 1)) {
+		if !simple(s) {
 			return assignAtOnce(s), 0
 		}
 	case *ast.LocalAssignStmt:
@@ -188,13 +188,27 @@ func (r *rewriter) target(e ast.Expr) {
 	case *ast.IdentExpr:
 		r.constant(get.Value, get.Line())
 	case *ast.AttrGetExpr:
-		grows := appends(get)
 		get.Object = r.expr(get.Object)
 		get.Key = r.expr(get.Key)
-		if !grows {
-			get.Key = guardKey(get.Key)
-		}
 	}
+}
+
+// simple tells an assignment that needs no change.
+func simple(s *ast.AssignStmt) bool {
+	if len(s.Lhs) != 1 || len(s.Rhs) != 1 {
+		return false
+	}
+	if get, ok := s.Lhs[0].(*ast.AttrGetExpr); ok {
+		if appends(get) || !grows(get.Key) {
+			return true
+		}
+		t, ok := get.Object.(*ast.IdentExpr)
+		if ok {
+			get.Key = hiddenCall(hiddenKey, get.Key, get.Key, placed(&ast.IdentExpr{Value: t.Value}, t))
+		}
+		return ok
+	}
+	return direct(s.Rhs[0], 1)
 }
 
 // assignAtOnce makes a block of an assignment to several variables, which
@@ -216,6 +230,9 @@ func assignAtOnce(s *ast.AssignStmt) ast.Stmt {
 			get.Object = keep(get.Object)
 			if _, constant := get.Key.(ast.ConstExpr); !constant {
 				get.Key = keep(get.Key)
+			}
+			if grows(get.Key) {
+				get.Key = hiddenCall(hiddenKey, get.Key, get.Key, placed(&ast.IdentExpr{Value: get.Object.(*ast.IdentExpr).Value}, get.Object))
 			}
 		}
 	}
@@ -280,15 +297,22 @@ func appends(get *ast.AttrGetExpr) bool {
 	return ok && ok2 && of.Value == t.Value && one.Value == "1"
 }
 
-// guardKey lets the engine account for a key that may make an array long.
-func guardKey(key ast.Expr) ast.Expr {
+// grows tells whether a key may make an array long.
+func grows(key ast.Expr) bool {
 	switch k := key.(type) {
 	case *ast.StringExpr, *ast.TrueExpr, *ast.FalseExpr, *ast.NilExpr:
-		return key
+		return false
 	case *ast.NumberExpr:
-		if f, ok := parseNumber(k.Value); ok && f <= freeKey {
-			return key
-		}
+		f, ok := parseNumber(k.Value)
+		return !ok || f > freeKey
+	}
+	return true
+}
+
+// guardKey lets the engine account for the array that a key may make.
+func guardKey(key ast.Expr) ast.Expr {
+	if !grows(key) {
+		return key
 	}
 	return hiddenCall(hiddenKey, key, key)
 }

@@ -40,6 +40,8 @@ type interp struct {
 	reseeded bool
 	json     *jsonConfig
 	fresh    map[*lua.LState]*lua.LFunction // coroutines that have not started
+	meter    *meter                         // once the script had to be measured
+	replied  int                            // bytes of its reply so far
 	making   []*lua.LTable                  // tables that a decoder is filling
 	nested   int                            // library functions that are calling Lua
 	coDepth  int                            // coroutines resumed inside each other
@@ -210,7 +212,7 @@ func (in *interp) start(s *script, keys, argv [][]byte, h Host) {
 	in.host, in.script, in.proto, in.reseeded = h, s, 2, false
 	in.json, in.fresh, in.making = new(jsonConfig), nil, in.making[:0]
 	*in.json = defaultJSON
-	in.nested, in.coDepth, in.coBase = 0, 0, 0
+	in.nested, in.coDepth, in.coBase, in.replied = 0, 0, 0, 0
 	in.failed.source, in.failed.line = "", 0
 	in.globals.RawSetString("KEYS", words(keys))
 	in.globals.RawSetString("ARGV", words(argv))
@@ -225,7 +227,7 @@ func (in *interp) finish() bool {
 	if in.reseeded {
 		in.random = in.unseeded
 	}
-	in.host, in.script, in.fresh = nil, nil, nil
+	in.host, in.script, in.fresh, in.meter = nil, nil, nil, nil
 	clear(in.making[:cap(in.making)])
 	in.globals.RawSetString("KEYS", lua.LNil)
 	in.globals.RawSetString("ARGV", lua.LNil)

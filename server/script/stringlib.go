@@ -1,7 +1,6 @@
 package script
 
 import (
-	"bytes"
 	"strings"
 	"unsafe"
 
@@ -222,19 +221,19 @@ func strGsub(c call) int {
 	if !anchor {
 		m.pat = p
 	}
-	var out bytes.Buffer
+	out := &output{c: c}
 	at, n := 0, 0
 	for n < most {
 		m.level = 0
 		e := m.match(at, 0)
 		if e >= 0 {
 			n++
-			m.replace(&out, with, at, e)
+			m.replace(out, with, at, e)
 		}
 		if e > at {
 			at = e
 		} else if at < len(s) {
-			out.WriteByte(s[at])
+			out.writeByte(s[at])
 			at++
 		} else {
 			break
@@ -243,15 +242,14 @@ func strGsub(c call) int {
 			break
 		}
 	}
-	c.charge(out.Len() + len(s) - at)
-	out.WriteString(s[min(at, len(s)):])
-	c.pushText(out.String())
+	out.write(s[min(at, len(s)):])
+	out.push()
 	c.pushNumber(float64(n))
 	return 2
 }
 
 // replace writes what gsub puts in the place of a match.
-func (m *matcher) replace(out *bytes.Buffer, with lua.LValue, s, e int) {
+func (m *matcher) replace(out *output, with lua.LValue, s, e int) {
 	c := m.c
 	top := c.n()
 	defer c.SetTop(top)
@@ -272,45 +270,35 @@ func (m *matcher) replace(out *bytes.Buffer, with lua.LValue, s, e int) {
 		return
 	}
 	if lua.LVIsFalse(v) {
-		m.grow(out, m.src[s:e])
+		out.write(m.src[s:e])
 		return
 	}
 	text, ok := toText(v)
 	if !ok {
 		c.fail("invalid replacement value (a " + v.Type().String() + ")")
 	}
-	m.grow(out, text)
-}
-
-func (m *matcher) grow(out *bytes.Buffer, s string) {
-	m.c.charge(len(s))
-	if out.Len()+len(s) > out.Cap() {
-		m.c.charge(out.Len() + len(s))
-	}
-	out.WriteString(s)
+	out.write(text)
 }
 
 // template writes a replacement string with its %1.
-func (m *matcher) template(out *bytes.Buffer, text string, s, e int) {
+func (m *matcher) template(out *output, text string, s, e int) {
 	for i := 0; i < len(text); i++ {
 		if text[i] != escape {
-			out.WriteByte(text[i])
+			out.writeByte(text[i])
 			continue
 		}
 		i++
 		switch {
 		case i == len(text):
-			out.WriteByte(0)
+			out.writeByte(0)
 		case text[i] == '0':
-			m.grow(out, m.src[s:e])
+			out.write(m.src[s:e])
 		case '1' <= text[i] && text[i] <= '9':
 			m.pushCapture(int(text[i]-'1'), s, e)
 			part, _ := toText(m.c.Get(-1))
-			m.grow(out, part)
+			out.write(part)
 		default:
-			out.WriteByte(text[i])
+			out.writeByte(text[i])
 		}
 	}
-	m.c.in.guard.steps += len(text) / 8
-	m.c.in.guard.charged += int64(len(text))
 }

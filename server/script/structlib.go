@@ -102,27 +102,28 @@ func (l *layout) control(opt byte) {
 func structPack(c call) int {
 	l := c.layout()
 	c.Push(lua.LNil) // where Redis has it, for the error about a missing argument
-	var out []byte
+	o := &output{c: c}
 	arg := 2
 	for {
 		opt, size, ok := l.next()
 		if !ok {
 			break
 		}
-		for n := l.padding(len(out), opt, size); n > 0; n-- {
-			out = append(out, 0)
+		o.room(2 * maxIntBytes)
+		for n := l.padding(len(o.out), opt, size); n > 0; n-- {
+			o.out = append(o.out, 0)
 		}
 		switch opt {
 		case 'b', 'B', 'h', 'H', 'l', 'L', 'T', 'i', 'I':
-			out = l.appendInteger(out, c.number(arg), size)
+			o.out = l.appendInteger(o.out, c.number(arg), size)
 			arg++
 		case 'x':
-			out = append(out, 0)
+			o.out = append(o.out, 0)
 		case 'f':
-			out = l.order().AppendUint32(out, math.Float32bits(float32(c.number(arg))))
+			o.out = l.order().AppendUint32(o.out, math.Float32bits(float32(c.number(arg))))
 			arg++
 		case 'd':
-			out = l.order().AppendUint64(out, math.Float64bits(c.number(arg)))
+			o.out = l.order().AppendUint64(o.out, math.Float64bits(c.number(arg)))
 			arg++
 		case 'c', 's':
 			s := c.text(arg)
@@ -131,17 +132,15 @@ func structPack(c call) int {
 				size = len(s)
 			}
 			c.require(len(s) >= size, arg, "string too short")
-			c.charge(size + len(out))
-			out = append(out, s[:size]...)
+			o.write(s[:size])
 			if opt == 's' {
-				out = append(out, 0)
+				o.out = append(o.out, 0)
 			}
 		default:
 			l.control(opt)
 		}
 	}
-	c.charge(len(out))
-	c.pushText(textOf(out))
+	o.push()
 	return 1
 }
 

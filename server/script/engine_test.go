@@ -1,0 +1,179 @@
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestCache(t *testing.T) {
+	e := New(Limits{MaxEvalScripts: 3, MaxCacheBytes: 64 << 10, MaxScriptBytes: 20 << 10})
+	kept, err := e.Load([]byte("return 'kept'"))
+	if err != nil || len(kept) != 40 {
+		t.Fatal(kept, err)
+	}
+	var shas []string
+	for i := range 5 {
+		sha, err := e.Prepare([]byte(fmt.Sprint("return ", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shas = append(shas, sha)
+	}
+	for i, sha := range shas {
+		if e.Exists(sha) != (i >= 2) {
+			t.Errorf("script %d: cached is %v", i, e.Exists(sha))
+		}
+	}
+	if e.Len() != 4 || !e.Exists(kept) {
+		t.Errorf("%d scripts", e.Len())
+	}
+	if _, err := e.Run(context.Background(), shas[0], nil, nil, &fakeHost{}); !errors.Is(err, ErrNoScript) {
+		t.Errorf("a forgotten script: %v", err)
+	}
+	e.Load([]byte("return 4")) // keeps what EVAL cached
+	for i := 10; i < 20; i++ {
+		e.Prepare([]byte(fmt.Sprint("return ", i)))
+	}
+	if !e.Exists(shas[4]) {
+		t.Error("SCRIPT LOAD after EVAL was forgotten")
+	}
+	if _, err := e.Load([]byte(strings.Repeat(" ", 30<<10))); err == nil {
+		t.Error("a script beyond the limit was cached")
+	}
+	full := false
+	for i := range 20 {
+		if _, err := e.Load([]byte(fmt.Sprint("return '", strings.Repeat("x", 4000), i, "'"))); err != nil {
+			full = strings.HasPrefix(err.Error(), "ERR ")
+		}
+	}
+	if !full || e.MemoryUsage() > 64<<10 {
+		t.Errorf("%d bytes of scripts", e.MemoryUsage())
+	}
+	e.Flush()
+	if e.Len() != 0 || e.MemoryUsage() != 0 || e.Exists(kept) {
+		t.Error("Flush left something")
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	e := New(Limits{})
+	for source, want := range map[string]string{
+		"return (":                "ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'",
+		"local a = 1\n\nfoo(":     "ERR Error compiling script (new function): user_script:3: unexpected symbol near '<eof>'",
+		"break":                   "ERR Error compiling script (new function): user_script:1: no loop to break near '<eof>'",
+		"return $":                "ERR Error compiling script (new function): user_script:1: unexpected symbol near '$'",
+		"goto x":                  "ERR Error compiling script (new function): user_script:1: '=' expected near 'x'",
+		"#!js\nreturn 1":          "ERR Unexpected engine in script shebang: #!js",
+		"#!lua flags=x\nreturn 1": "ERR Unexpected flag in script shebang: x",
+	} {
+		if _, err := e.Load([]byte(source)); err == nil || err.Error() != want {
+			t.Errorf("%q\n got %v\nwant %s", source, err, want)
+		}
+	}
+	sha, err := e.Load([]byte("#!lua flags=no-writes,allow-oom\nreturn 1"))
+	if want := (Flags{Declared: true, NoWrites: true, AllowOOM: true}); err != nil || e.Flags(sha) != want {
+		t.Errorf("%+v, %v", e.Flags(sha), err)
+	}
+}
+
+// TestNothingLeaks runs a script that changes what it can, then one that looks.
+func TestNothingLeaks(t *testing.T) {
+	e := New(Limits{MaxIdle: 1})
+	const look = `local r={} for k,v in pairs(_G) do r[#r+1]=k..type(v) end table.sort(r)
+		for _,n in ipairs({'string','table','math','redis','cjson'}) do for k,v in pairs(_G[n]) do r[#r+1]=n..k..type(v) end end
+		table.sort(r)
+		r[#r+1]=cjson.encode_max_depth() r[#r+1]=tostring((cjson.encode_sparse_array())) r[#r+1]=cjson.encode_number_precision()
+		r[#r+1]=tostring(coroutine.running()) r[#r+1]=('x'):upper() r[#r+1]=tostring(getmetatable('').__index==string)
+		r[#r+1]=redis.call('get',KEYS[1]) r[#r+1]=tostring(ARGV[1]) r[#r+1]=tostring(true)
+		return r`
+	answer := func() string {
+		r, err := eval(e, &fakeHost{}, look, [][]byte{[]byte("key")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return show(r, 2)
+	}
+	want := answer()
+	for _, source := range []string{
+		`cjson.encode_max_depth(3) cjson.encode_sparse_array(true) cjson.encode_number_precision(2)`,
+		`redis.setresp(3)`,
+		`KEYS[5]='x' ARGV[1]='y' KEYS.n=1`,
+		`pcall(function() string.upper=1 end) pcall(function() _G.x=1 end) pcall(rawset,_G,'x',1) pcall(rawset,string,'upper',1)`,
+		`pcall(setmetatable,_G,{}) pcall(setmetatable,string,{}) pcall(function() getmetatable('').__index=nil end) pcall(function() getmetatable(_G).__index=nil end)`,
+		`pcall(table.insert,string,1) pcall(table.remove,redis) pcall(table.sort,math) pcall(rawset,getmetatable(''),'__index',1)`,
+		`local co=coroutine.create(function() coroutine.yield() end) coroutine.resume(co) error('x')`,
+		`local co=coroutine.wrap(function() local function f() return f() + 1 end f() end) pcall(co) error({err='x'})`,
+		`local function f() return 1+f() end return f()`,
+		`math.randomseed(1) return math.random()`,
+	} {
+		eval(e, &fakeHost{}, source, nil, nil)
+		if got := answer(); got != want {
+			t.Errorf("after %s\n got %s\nwant %s", source, got, want)
+		}
+	}
+}
+
+func TestLog(t *testing.T) {
+	h := &fakeHost{}
+	eval(New(Limits{}), h, `redis.log(redis.LOG_WARNING,'a',1.5,'b')`, nil, nil)
+	if len(h.log) != 1 || h.log[0] != "a 1.5 b" {
+		t.Errorf("%q", h.log)
+	}
+}
+
+// TestAtOnce runs scripts from many goroutines on one engine.
+func TestAtOnce(t *testing.T) {
+	e := New(Limits{})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			key := fmt.Sprint("key", g)
+			for i := range 50 {
+				source := fmt.Sprintf(`local s=KEYS[1] for i=1,%d do s=s..i end return redis.call('echo',s)`, i%7)
+				r, err := eval(e, &fakeHost{}, source, [][]byte{[]byte(key)}, nil)
+				if err != nil || !strings.HasPrefix(string(r.Bytes), key) {
+					t.Errorf("%s, %v", show(r, 2), err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+const lockScript = `if redis.call("get",KEYS[1]) == ARGV[1] then return redis.call("del",KEYS[1]) else return 0 end`
+
+func BenchmarkLockScript(b *testing.B) {
+	e := New(Limits{})
+	sha, err := e.Load([]byte(lockScript))
+	if err != nil {
+		b.Fatal(err)
+	}
+	keys, argv := [][]byte{[]byte("lock:1")}, [][]byte{[]byte("lock:1")} // the host echoes, so they are equal
+	h := &fakeHost{}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Run(context.Background(), sha, keys, argv, h); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoop(b *testing.B) {
+	e := New(Limits{})
+	sha, _ := e.Load([]byte(`local t={} for i=1,1000 do t[i]=i*2 end local n=0 for i,v in ipairs(t) do n=n+v end return n`))
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Run(context.Background(), sha, nil, nil, &fakeHost{})
+	}
+}
+
+func BenchmarkNewInterpreter(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		newInterp(DefaultLimits)
+	}
+}
