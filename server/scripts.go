@@ -139,14 +139,14 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 	db := c.db.Load()
 	ctx, cancel := c.srv.scripts.begin()
 	reply, err := c.srv.scripts.engine.Run(ctx, sha, keys, argv, &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM, stop: cancel})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // also when the script came to an end before it noticed
+	}
 	c.srv.scripts.end(cancel)
 	c.inScript = false
 	c.selectDB(int(db)) // SELECT inside a script ends with it
 	if err != nil {
 		c.srv.stats.scriptsKilled.Add(1)
-		if errors.Is(err, script.ErrKilled) {
-			err = context.Cause(ctx)
-		}
 		reply = stoppedReply(err, sha)
 		if !alone {
 			c.aborted = reply // EXEC discards everything
