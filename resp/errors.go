@@ -127,6 +127,13 @@ var (
 	ErrInternal     = Error("ERR internal error")
 )
 
+// What only a server with a log answers. Clients retry CLUSTERDOWN by themselves;
+// INDOUBT is for the program: the change may have happened or not.
+var (
+	ErrClusterDown = Error("CLUSTERDOWN The change did not reach the log, nothing has happened")
+	ErrInDoubt     = Error("INDOUBT The change may have happened or not")
+)
+
 // ErrWrongArity is the error for a command's number of words. The name is the
 // table's, "client|kill" for a subcommand.
 func ErrWrongArity(name string) Reply {

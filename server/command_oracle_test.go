@@ -20,7 +20,7 @@ var later = strings.NewReplacer(
 // ours.
 func TestCommandAgreesWithRedis(t *testing.T) {
 	oracle := connect(t, startOracle(t))
-	crema := connect(t, startCrema(t))
+	crema := connect(t, startCrema(t, nil))
 	compared := 0
 	for _, row := range server.Rows() {
 		want := oracle.do("COMMAND", "INFO", row.Name).frame
@@ -114,7 +114,7 @@ func flat(f frame) string { return strings.Join(strings.Fields(f.words()), " ") 
 // The shapes in RESP3: sets and maps where Redis has them.
 func TestCommandShapes(t *testing.T) {
 	oracle := connect(t, startOracle(t))
-	crema := connect(t, startCrema(t))
+	crema := connect(t, startCrema(t, nil))
 	for _, c := range []*client{oracle, crema} {
 		c.do("HELLO", "3")
 	}

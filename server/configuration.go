@@ -36,6 +36,9 @@ type Config struct {
 	ProtoMaxBulkLen   int64         // bytes; default 512 MiB
 	OutputBufferLimit string        // client-output-buffer-limit in CONFIG SET's words
 
+	// OpenLog opens what makes pinned entries survive this process; nil: nothing does.
+	OpenLog func(*store.Store, *slog.Logger) (Log, error)
+
 	LogLevel      string                          // debug, info, warn or error; default info
 	LogHandler    func(slog.Leveler) slog.Handler // nil: no log
 	ShutdownGrace time.Duration                   // how long Serve drains; default 8 s

@@ -44,8 +44,9 @@ type conn struct {
 	tracker   atomic.Pointer[tracker] // CLIENT TRACKING; set by this goroutine, read by others
 	aborted   resp.Reply              // why EXEC must end with nothing done
 	inScript  bool
-	full      bool      // pinned entries alone filled maxmemory when EXEC or the script began
-	deferred  []message // PUBLISHed while tx is open; announced after commit
+	full      bool       // pinned entries alone filled maxmemory when EXEC or the script began
+	proposals []proposal // commands of this run that the log has yet to answer
+	deferred  []message  // PUBLISHed while tx is open; announced after commit
 
 	// What other connections read about this one (CLIENT LIST).
 	created    time.Time
@@ -203,6 +204,7 @@ func (c *conn) reply(r resp.Reply) {
 
 // flush writes the waiting replies; false means that the connection is gone.
 func (c *conn) flush() bool {
+	c.settle()
 	if len(c.out) == 0 {
 		return !c.killed.Load()
 	}
@@ -250,6 +252,7 @@ func (c *conn) close() {
 
 // finish gives back everything the connection holds.
 func (c *conn) finish() {
+	c.settle()
 	c.srv.pubsub.leave(c)
 	c.srv.monitors.leave(c)
 	c.srv.tracking.leave(c)

@@ -288,5 +288,8 @@ func cremas(t testing.TB) []*target {
 	if *against != "" {
 		return []*target{newTarget(t, *against, *against)}
 	}
-	return []*target{newTarget(t, "crema", startCrema(t))}
+	return []*target{
+		newTarget(t, "crema", startCrema(t, nil)),
+		newTarget(t, "a durable crema", startCrema(t, durable(t.TempDir()))),
+	}
 }

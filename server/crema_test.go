@@ -2,18 +2,23 @@ package server_test
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
+	"crema/cluster"
 	"crema/server"
+	"crema/store"
 )
 
-// startCrema runs a server that ends with the test and gives its address.
-func startCrema(t testing.TB) string {
+// startCrema runs a server that ends with the test and gives its address. With a
+// log it is a durable one.
+func startCrema(t testing.TB, log func(*store.Store, *slog.Logger) (server.Log, error)) string {
 	t.Helper()
 	srv, err := server.New(server.Config{
 		Port:      0,
 		MaxMemory: -1, // as the oracle, whatever machine this is
+		OpenLog:   log,
 		Users: []server.User{
 			{Name: "alice", Password: "secret"},
 			{Name: "reader", Password: "secret2", ReadOnly: true},
@@ -37,4 +42,11 @@ func startCrema(t testing.TB) string {
 		}
 	})
 	return srv.Addr()
+}
+
+// durable opens one durable node in a directory.
+func durable(dir string) func(*store.Store, *slog.Logger) (server.Log, error) {
+	return func(st *store.Store, log *slog.Logger) (server.Log, error) {
+		return cluster.Open(cluster.Config{Dir: dir, Log: log}, st)
+	}
 }

@@ -60,6 +60,7 @@ func (d *Client) Do(ctx context.Context, words ...any) (resp.Reply, error) {
 	d.c.out = d.c.out[:0]
 	d.c.clock = d.c.srv.readClock()
 	d.c.execute(argv)
+	d.c.settle()
 	if d.c.closing {
 		defer d.c.finish()
 	}

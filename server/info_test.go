@@ -11,7 +11,7 @@ import (
 // An INFO has every field that Redis 7.0's has, under the same section, so that
 // whatever reads one reads the other. absentFields are about what we do not have.
 func TestInfoHasRedisFields(t *testing.T) {
-	oracle, crema := connect(t, startOracle(t)), connect(t, startCrema(t))
+	oracle, crema := connect(t, startOracle(t)), connect(t, startCrema(t, nil))
 	want, got := sections(oracle.do("INFO", "everything").frame.text), sections(crema.do("INFO", "everything").frame.text)
 	for section, names := range want {
 		if section == "Commandstats" || section == "Latencystats" || section == "Errorstats" {
@@ -55,7 +55,7 @@ func sections(info string) map[string][]string {
 // INFO and what else counts in the shards is answered inside MULTI, where the
 // connection holds shards itself.
 func TestInfoInsideExec(t *testing.T) {
-	c := connect(t, startCrema(t))
+	c := connect(t, startCrema(t, nil))
 	c.do("MULTI")
 	queue := [][]string{{"SET", "a", "1"}, {"INFO"}, {"MEMORY", "STATS"}, {"MEMORY", "DOCTOR"}, {"CONFIG", "RESETSTAT"},
 		{"CONFIG", "SET", "maxmemory", "0"}, {"CLIENT", "LIST"}, {"DBSIZE"}, {"DEBUG", "SET-ACTIVE-EXPIRE", "1"}, {"COMMAND"}}

@@ -123,6 +123,10 @@ func (tr *tracking) limit(keys int64) {
 
 // commit is Server.commit; a NOLOOP connection hears nothing of it.
 func (c *conn) commit() {
+	if log := c.srv.durability; log != nil && store.Replicated(c.tx.Effects()) {
+		c.durable(log)
+		return
+	}
 	t := c.tracker.Load()
 	if t == nil || !t.mode.noloop {
 		c.srv.commit(&c.tx)

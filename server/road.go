@@ -39,6 +39,12 @@ func (c *conn) dispatch(words [][]byte) {
 	if c.srv.pause.on.Load() {
 		c.srv.pause.wait(c, row)
 	}
+	if log := c.srv.durability; log != nil {
+		log.WaitRoom()
+		if len(c.proposals) >= maxProposals {
+			c.settle()
+		}
+	}
 	c.call(row, named, words)
 }
 
@@ -88,8 +94,13 @@ func (c *conn) call(row *command, named int, words [][]byte) {
 	c.lastRow.Store(row)
 	c.args = resp.NewArgs(row.name, words, named)
 	var r resp.Reply
+	from, proposed := len(c.out), len(c.proposals)
 	switch {
 	case row.session != nil:
+		if proposed > 0 && !c.open && row.flags&runsScript == 0 && row.name != "exec" {
+			c.settle() // a session command ends the run: PUBLISH after SET is heard after SET
+			from, proposed = len(c.out), 0
+		}
 		r = row.session(c, &c.args)
 		c.reply(r)
 	case c.open: // inside EXEC: the transaction's Tx, committed as a whole
@@ -97,6 +108,9 @@ func (c *conn) call(row *command, named int, words [][]byte) {
 		c.reply(r)
 	default:
 		r = c.callAlone(row, words)
+	}
+	if len(c.proposals) > proposed && !c.open {
+		c.proposals[proposed].from, c.proposals[proposed].to = from, len(c.out)
 	}
 	d := c.clock.tick()
 	c.srv.observe(c, row, words, d, r.IsError())
@@ -107,11 +121,21 @@ func (c *conn) call(row *command, named int, words [][]byte) {
 // store holds.
 func (c *conn) callAlone(row *command, words [][]byte) resp.Reply {
 	scope := store.Scope{Shards: row.scope(c.srv.store, words), NoTouch: c.noTouch.Load()}
-	if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), scope); err != nil {
-		c.reply(resp.ErrBusy)
-		return resp.ErrBusy
+	args := c.args
+	var r resp.Reply
+	for {
+		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), scope); err != nil {
+			c.reply(resp.ErrBusy)
+			return resp.ErrBusy
+		}
+		r = c.evaluate(row, &c.args)
+		by := c.blocked()
+		if by == nil {
+			break
+		}
+		c.retract(by)
+		c.args = args
 	}
-	r := c.evaluate(row, &c.args)
 	c.commit()
 	c.reply(r)
 	c.tx.End()
@@ -136,7 +160,24 @@ func (s *Server) commit(tx *store.Tx) {
 	if effects := tx.Effects(); len(effects) > 0 {
 		s.store.Apply(effects)
 	}
-	if events := tx.Events(); len(events) > 0 {
+	s.announce(tx.Events())
+}
+
+// commitOwn commits the deletions that the store makes by itself. Through a log
+// they are on their way when it returns, and the caller waits.
+func (s *Server) commitOwn(tx *store.Tx) *store.Pending {
+	if s.durability == nil || !store.Replicated(tx.Effects()) {
+		s.commit(tx)
+		return nil
+	}
+	p := tx.Hand()
+	s.announceApplied(p, tx.Events())
+	s.durability.Propose(p)
+	return p
+}
+
+func (s *Server) announce(events []store.Event) {
+	if len(events) > 0 {
 		s.pubsub.announce(events, s.settings().events)
 	}
 }

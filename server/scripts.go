@@ -125,20 +125,45 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 	if c.full && flags.Declared && !flags.AllowOOM && !flags.NoWrites {
 		return resp.ErrScriptOOM
 	}
-	if alone {
+	h := &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM}
+	if !alone {
+		reply, err := c.runLua(h, sha, keys, argv)
+		if err != nil {
+			c.aborted = reply // EXEC discards everything
+		}
+		return reply
+	}
+	defer c.tx.End()
+	for {
 		scope := store.Scope{Shards: store.AllShards, Latch: true, PinAll: true, NoTouch: c.noTouch.Load()}
 		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), scope); err != nil {
 			return resp.ErrBusy
 		}
 		c.open = true
-		defer func() {
-			c.open = false
-			c.tx.End()
-		}()
+		reply, err := c.runLua(h, sha, keys, argv)
+		c.open = false
+		if err != nil {
+			c.tx.Discard()
+			c.deferred = c.deferred[:0]
+			return reply
+		}
+		by := c.blocked()
+		if by == nil {
+			c.commit()
+			c.announceDeferred()
+			return reply
+		}
+		c.retract(by)
 	}
+}
+
+// runLua runs a script in the open Tx. The error is why it was stopped, and the
+// reply then says so.
+func (c *conn) runLua(h *host, sha string, keys, argv [][]byte) (resp.Reply, error) {
 	db := c.db.Load()
 	ctx, cancel := c.srv.scripts.begin()
-	reply, err := c.srv.scripts.engine.Run(ctx, sha, keys, argv, &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM, stop: cancel})
+	h.stop = cancel
+	reply, err := c.srv.scripts.engine.Run(ctx, sha, keys, argv, h)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // also when the script came to an end before it noticed
 	}
@@ -148,19 +173,8 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 	if err != nil {
 		c.srv.stats.scriptsKilled.Add(1)
 		reply = stoppedReply(err, sha)
-		if !alone {
-			c.aborted = reply // EXEC discards everything
-			return reply
-		}
-		c.tx.Discard()
-		c.deferred = c.deferred[:0]
-		return reply
 	}
-	if alone {
-		c.commit()
-		c.announceDeferred()
-	}
-	return reply
+	return reply, err
 }
 
 // stoppedReply is what the client of a stopped script is told.

@@ -18,16 +18,17 @@ import (
 // Server is one crema. Make it with New, run it with Serve, end it with
 // Shutdown. A program may hold any number of them.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	store    *store.Store
-	table    *table
-	users    *users
-	clients  *clients
-	pubsub   *pubsub
-	tracking *tracking
-	scripts  *scripts
-	started  time.Time
+	cfg        Config
+	log        *slog.Logger
+	store      *store.Store
+	table      *table
+	users      *users
+	clients    *clients
+	pubsub     *pubsub
+	durability Log // nil: what is applied is all there is
+	tracking   *tracking
+	scripts    *scripts
+	started    time.Time
 
 	live     atomic.Pointer[settings]
 	changing sync.Mutex // one CONFIG SET at a time
@@ -46,7 +47,7 @@ type Server struct {
 	draining    atomic.Bool
 	stop        chan struct{} // closed when somebody asks the server to end
 	stopOnce    sync.Once
-	closeOnce   sync.Once // of the store
+	closeOnce   sync.Once // of the store and the log
 }
 
 // New makes a server and opens its sockets, so that Addr is known and a port
@@ -83,13 +84,16 @@ func New(cfg Config) (*Server, error) {
 
 		MaxValueBytes: set.limits.MaxBulkBytes,
 		Now:           func() time.Time { return time.Now().Add(cfg.ClockOffset) },
-		Commit: func(tx *store.Tx) error {
-			s.commit(tx)
-			return nil
-		},
+		Commit:        s.commitOwn,
 	})
 	s.tracking = newTracking(s.store)
 	s.change(func(*settings) {})
+	if cfg.OpenLog != nil {
+		if s.durability, err = cfg.OpenLog(s.store, s.log); err != nil {
+			s.store.Close()
+			return nil, err
+		}
+	}
 	if err := s.listen(); err != nil {
 		s.store.Close()
 		return nil, err
@@ -176,7 +180,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-drained
 		err = fmt.Errorf("drain connections: %w", ctx.Err())
 	}
-	s.closeOnce.Do(s.store.Close)
+	s.closeOnce.Do(func() {
+		s.store.Close()
+		if s.durability != nil {
+			err = errors.Join(err, s.durability.Close())
+		}
+	})
 	return err
 }
 

@@ -132,16 +132,26 @@ func cmdExec(c *conn, _ *resp.Args) resp.Reply {
 	if m.denyOOM && c.full {
 		return resp.ErrExecAbortedBy(resp.ErrOOM)
 	}
-	if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), c.execScope(m)); err != nil {
-		return resp.ErrBusy
-	}
 	defer c.tx.End()
-	// Under the shards of the watched keys nobody can change them any more:
-	// checked before, a write between the check and Begin would be missed.
-	if c.watching && c.watch.Dirty(c.clock.ms()) {
-		return resp.NilArray
+	for {
+		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), c.execScope(m)); err != nil {
+			return resp.ErrBusy
+		}
+		c.tx.Read(&c.watch)
+		// Under the shards of the watched keys nobody can change them any more:
+		// checked before, a write between the check and Begin would be missed.
+		if c.watching && c.watch.Dirty(c.clock.ms()) {
+			return resp.NilArray
+		}
+		db, mark := c.db.Load(), len(c.out)
+		r, by := c.exec(m)
+		if by == nil {
+			return r
+		}
+		c.out = c.out[:mark]
+		c.retract(by)
+		c.selectDB(int(db))
 	}
-	return c.exec(m)
 }
 
 // execScope covers what the queued commands touch and what is watched.
@@ -164,7 +174,9 @@ func (c *conn) execScope(m *multi) store.Scope {
 // exec evaluates the queue in one Tx and answers one array. A command that
 // fails is one error in it; a script that was stopped takes the whole
 // transaction with it, for nothing of it may remain.
-func (c *conn) exec(m *multi) resp.Reply {
+//
+// It returns what blocks the transaction, in which case nothing was done.
+func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
 	c.multi = nil // the commands run now instead of being queued again
 	mark := len(c.out)
 	c.open, c.aborted = true, resp.None
@@ -176,18 +188,21 @@ func (c *conn) exec(m *multi) resp.Reply {
 			c.tx.Discard()
 			c.deferred = c.deferred[:0]
 			c.out = c.out[:mark]
-			return c.aborted
+			return c.aborted, nil
 		}
+	}
+	if by := c.blocked(); by != nil {
+		return resp.None, by
 	}
 	c.commit()
 	if c.replyMode != replyOn {
 		c.out = c.out[:mark]
 	}
-	if c.subs.count() > 0 {
+	if c.subs.count() > 0 && len(c.proposals) == 0 {
 		c.flush() // a publisher that listens hears itself after EXEC's reply
 	}
 	c.announceDeferred()
-	return resp.None
+	return resp.None, nil
 }
 
 // callQueued runs one command of EXEC. Permissions may have changed since it

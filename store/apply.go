@@ -3,8 +3,9 @@ package store
 import "unsafe"
 
 // Apply makes effects true, in order. It is the only code that changes what the
-// store holds. The caller holds their shards through a Tx, whose effects they
-// usually are; the store copies keys and values.
+// store holds, but for Restore and ApplyClock, which replace and move all of it.
+// The caller holds their shards through a Tx, whose effects they usually are;
+// the store copies keys and values.
 func (s *Store) Apply(effects []Effect) {
 	for i := range effects {
 		f := &effects[i]
@@ -47,6 +48,9 @@ func (s *Store) applyKey(f *Effect) {
 	}
 	slot := sh.slots[f.DB]
 	e := sh.indexes[slot].find(hash, f.Key)
+	if e != nil && !f.Local {
+		sh.preserve(e)
+	}
 	gone := e != nil && expired(e.deadline, sh.now)
 	switch f.Op {
 	case OpPut:
@@ -84,20 +88,11 @@ func (s *Store) put(sh *shard, slot uint8, e *entry, gone bool, hash uint64, f *
 		s.drop(sh, e)
 		e = nil
 	}
-	// One allocation, exactly as large as the value.
-	value := append(make([]byte, 0, len(f.Value)), f.Value...)
 	if e == nil {
-		e = &entry{
-			hash: hash, key: string(f.Key), value: value, access: newAccess(sh.now),
-			filed: -1, slot: slot, place: inWindow, encoding: f.Encoding,
-		}
-		if f.Pinned {
-			e.place = inPinned
-		}
-		sh.indexes[slot].insert(e)
-		sh.enter(e)
+		e = sh.create(slot, hash, f)
 		s.charge(e.cost(), e.pinnedCost())
 	} else {
+		value := copied(f.Value)
 		cost, pinned := e.cost(), e.pinnedCost()
 		sh.bytes[e.place] += int64(len(value) - len(e.value))
 		e.value, e.encoding = value, f.Encoding
@@ -107,6 +102,23 @@ func (s *Store) put(sh *shard, slot uint8, e *entry, gone bool, hash uint64, f *
 	}
 	s.setDeadline(sh, e, f.Deadline)
 }
+
+// create adds a key that is not there yet, with no deadline so far.
+func (sh *shard) create(slot uint8, hash uint64, f *Effect) *entry {
+	e := &entry{
+		hash: hash, key: string(f.Key), value: copied(f.Value), access: newAccess(sh.now),
+		filed: -1, slot: slot, place: inWindow, encoding: f.Encoding, gen: sh.gen,
+	}
+	if f.Pinned {
+		e.place = inPinned
+	}
+	sh.indexes[slot].insert(e)
+	sh.enter(e)
+	return e
+}
+
+// copied takes one allocation, exactly as large as the value.
+func copied(value []byte) []byte { return append(make([]byte, 0, len(value)), value...) }
 
 func (s *Store) expire(sh *shard, e *entry, f *Effect) {
 	cost, pinned := e.cost(), e.pinnedCost()
@@ -168,6 +180,7 @@ func (s *Store) applyFlush(db int) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		unlock := sh.lockLatched()
+		sh.preserveAll()
 		s.forgetAll(sh)
 		for n := range NumDBs {
 			if db == AllDBs || db == n {

@@ -72,6 +72,13 @@ func (s *Store) take(shards Shards) *latch {
 	return nil
 }
 
+// hold is take for those who wait for as long as a latch stands.
+func (s *Store) hold(shards Shards) {
+	for l := s.take(shards); l != nil; l = s.take(shards) {
+		<-l.done
+	}
+}
+
 func (s *Store) give(shards Shards) {
 	for set := shards; set != 0; set &= set - 1 {
 		s.shards[bits.TrailingZeros64(uint64(set))].mu.Unlock()
@@ -153,4 +160,5 @@ func (tx *Tx) needAll() {
 	if tx.scope.Shards != AllShards || !tx.open {
 		panic("store: a walk over the keys needs AllShards")
 	}
+	tx.noteAnyHeld()
 }

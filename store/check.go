@@ -11,9 +11,7 @@ import (
 func (s *Store) Check() error {
 	s.cache.mu.Lock() // so that nobody is half way through a judgement
 	defer s.cache.mu.Unlock()
-	for l := s.take(AllShards); l != nil; l = s.take(AllShards) {
-		<-l.done
-	}
+	s.hold(AllShards)
 	defer s.give(AllShards)
 	var used, pinned int64
 	for i := range s.shards {

@@ -38,6 +38,24 @@
 // (cached under AllKeysLFU); else it is cached. A new deadline leaves the kind
 // as it is, unless it is Sure or PinAll.
 //
+// # Logs and snapshots
+//
+// Cached keys are one node's own. What other nodes, and this one after a
+// restart, have to know is what happens to pinned keys. An effect is Local when
+// its key is not pinned in the store, expired or not, and is not after it: a
+// plain write with a TTL over nothing or over a cached key, a deletion of
+// either, what a Tx itself has flushed before included. All other effects go
+// through the log, flushes and swaps always. There a key that is pinned no more
+// is a deletion; and PERSIST and its like, where they pin a cached key, are
+// Puts, since nobody else has the value.
+//
+// AppendEffects writes an entry of the log, ApplyEntry makes it true elsewhere.
+// Snapshot is the pinned keys as they were at one moment, in an order of their
+// own, so that nodes with equal states write equal bytes; Restore puts them in
+// the place of all there is. Lead and Follow say who sweeps; TakeOver and
+// ApplyClock see to it that no deadline comes early because another node's
+// clock is ahead.
+//
 // # Lock order
 //
 // latch → shard → outbox. A latch is waited for with no mutex held. Shards are
@@ -57,6 +75,13 @@
 //
 // Stats looks at one shard after the other; its sums are exact only when
 // nothing moves.
+//
+// What has expired and waits for its deletion is hidden by the leader's clock.
+// After a change of leader it may show again for as long as the new one cannot
+// know that its time was up.
+//
+// Restore, ApplyClock, ApplyEntry and EmptyCached wait for latches. Whoever
+// holds one must not be waiting for them.
 //
 // Commit, OnEvents, Listener.Touched and Observer.Applied run with shards held.
 // They must not open a Tx, nor call MakeRoom, Watch, Unwatch, Unlisten,

@@ -1,6 +1,8 @@
 package store
 
-// Op is what an Effect does.
+import "slices"
+
+// Op is what an Effect does. The numbers stand in logs and snapshots.
 type Op uint8
 
 const (
@@ -24,11 +26,18 @@ type Effect struct {
 	Deadline int64 // unix ms, 0 = none
 	Key      []byte
 	Value    []byte
+	Local    bool // of a key that is not pinned before nor after: no other node has to know
 
-	hash    uint64 // of Key in this store, when hashed
-	hashed  bool
-	evicted bool  // a deletion for want of memory, counted as such
-	chain   int32 // the earlier effect of the same Tx with this hash, -1 = none
+	hash      uint64 // of Key in this store, when hashed
+	hashed    bool
+	evicted   bool  // a deletion for want of memory, counted as such
+	wasPinned bool  // the entry beneath is pinned, expired or not
+	chain     int32 // the earlier effect of the same Tx with this hash, -1 = none
+}
+
+// Replicated says whether any of effects has to go through the log.
+func Replicated(effects []Effect) bool {
+	return slices.ContainsFunc(effects, func(f Effect) bool { return !f.Local })
 }
 
 // EventClass is a set of classes of keyspace events, the letters of

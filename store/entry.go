@@ -2,7 +2,8 @@ package store
 
 import "math/rand/v2"
 
-// Encoding is how OBJECT ENCODING sees a string.
+// Encoding is how OBJECT ENCODING sees a string. The numbers stand in logs and
+// snapshots.
 type Encoding uint8
 
 const (
@@ -47,9 +48,10 @@ type entry struct {
 	slot     uint8  // which of the shard's indexes holds it
 	place    place
 	encoding Encoding
-	owed     bool // stands in shard.owed: ristretto has to be told about it
-	judged   bool // ristretto has taken it or been offered it, and not been told that it left
-	fresh    bool // has a new value since it entered the window
+	owed     bool   // stands in shard.owed: ristretto has to be told about it
+	judged   bool   // ristretto has taken it or been offered it, and not been told that it left
+	fresh    bool   // has a new value since it entered the window
+	gen      uint16 // the latest snapshot that has it, or that it is too new for
 }
 
 const (

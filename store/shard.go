@@ -15,6 +15,7 @@ type shard struct {
 	mu    sync.Mutex
 	latch *latch // who keeps the shard without holding mu; nil = nobody
 
+	number    int
 	now       int64         // the latest clock reading of a Tx here, unix ms
 	slots     [NumDBs]uint8 // database → indexes; SWAPDB exchanges two
 	indexes   [NumDBs]index // by slot
@@ -25,6 +26,10 @@ type shard struct {
 	owed      []*entry               // what ristretto has yet to hear of
 	watches   map[watchKey][]watcher // WATCH
 	once      map[watchKey][]watcher // ListenOnce
+	held      map[watchKey]*Pending  // keys whose change is on its way through the log
+	heldAll   *Pending               // a flush or a swap is
+	snapshots []*Snapshot            // those that do not have all pinned entries yet
+	gen       uint16                 // of the latest snapshot; the same in all shards
 	bytes     [numPlaces]int64
 	count     [numPlaces]int
 	tally     tally
@@ -41,7 +46,8 @@ type latch struct {
 	done  chan struct{} // closed when every shard is free again
 }
 
-func (sh *shard) init() {
+func (sh *shard) init(number int) {
+	sh.number = number
 	for i := range sh.slots {
 		sh.slots[i] = uint8(i)
 	}

@@ -68,8 +68,9 @@ type Config struct {
 
 	// Commit makes the deletions that sweeper and eviction recorded on tx
 	// happen; nil applies them at once. It is called with the shards of tx
-	// held and must not End it.
-	Commit func(tx *Tx) error
+	// held and must not End it. It returns nil when they are applied, or a
+	// Pending when a log has yet to answer.
+	Commit func(tx *Tx) *Pending
 
 	// OnEvents receives the keyspace events ("expired", "evicted") of such a
 	// commit, with the shards still held so that they come before those of any
@@ -92,6 +93,8 @@ type Store struct {
 	observer     atomic.Pointer[Observer]
 	listened     atomic.Int64 // keys in the shards' once
 	activeExpire atomic.Bool
+	leads        atomic.Bool // only a leader sweeps
+	clock        atomic.Pointer[heard]
 
 	cache   cache
 	sweeper sweeper
@@ -106,9 +109,10 @@ func New(c Config) *Store {
 	s := &Store{seed: maphash.MakeSeed(), done: make(chan struct{})}
 	s.cfg.Store(withDefaults(c))
 	for i := range s.shards {
-		s.shards[i].init()
+		s.shards[i].init(i)
 	}
 	s.activeExpire.Store(true)
+	s.leads.Store(true)
 	s.cache.init(s)
 	s.sweeper.init(s)
 	s.running.Add(2)

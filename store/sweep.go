@@ -59,7 +59,7 @@ func (w *sweeper) run() {
 		}
 		w.next.Store(math.MaxInt64)
 		nap := sweepNap
-		if w.s.activeExpire.Load() {
+		if w.s.activeExpire.Load() && w.s.leads.Load() {
 			next, err := w.sweep()
 			if err != nil {
 				nap = sweepPause
@@ -110,8 +110,14 @@ func (w *sweeper) batch(i int) (next int64, more bool, err error) {
 		w.tx.DeleteIn(sh.dbOf(e.slot), bytesOf(e.key))
 	}
 	clear(w.dead)
-	if err := w.s.commit(&w.tx); err != nil {
-		return 0, false, err
+	if by := w.tx.Blocked(); by != nil { // one of them is about to change
+		w.tx.End()
+		by.Wait() // its error is for who proposed it
+		return math.MaxInt64, true, nil
+	}
+	if p := w.s.commit(&w.tx); p != nil {
+		w.tx.End()
+		return math.MaxInt64, true, p.Wait()
 	}
 	if len(sh.deadlines) == 0 {
 		return math.MaxInt64, false, nil
@@ -120,15 +126,15 @@ func (w *sweeper) batch(i int) (next int64, more bool, err error) {
 }
 
 // commit makes the store's own deletions happen.
-func (s *Store) commit(tx *Tx) error {
+func (s *Store) commit(tx *Tx) *Pending {
 	c := s.cfg.Load()
 	if len(tx.effects) == 0 {
 		return nil
 	}
 	if c.Commit == nil {
 		s.Apply(tx.Effects())
-	} else if err := c.Commit(tx); err != nil {
-		return err
+	} else if p := c.Commit(tx); p != nil {
+		return p
 	}
 	if len(tx.events) > 0 && c.OnEvents != nil {
 		c.OnEvents(tx.events)

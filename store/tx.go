@@ -20,6 +20,8 @@ type Tx struct {
 	base    [NumDBs]uint8    // which database of the store a database was, before swaps; valid when len(swaps) > 0
 	all     []Effect         // what Effects returned last, when it had to be put together
 
+	blocked *Pending // who holds a key that this Tx has looked at
+
 	events       []Event
 	hits, misses int64
 	looked       uint64   // hash of the last key whose access was counted
@@ -103,6 +105,7 @@ func (tx *Tx) Discard() {
 	tx.all = emptied(tx.all)
 	tx.events = emptied(tx.events)
 	tx.flushed, tx.bytes = 0, 0
+	tx.blocked = nil
 	if len(tx.byHash) > keepCapacity {
 		tx.byHash = nil
 	} else {
@@ -183,6 +186,7 @@ func (tx *Tx) indexEffect(i int) {
 
 // Flush empties a database, or all of them when db is -1.
 func (tx *Tx) Flush(db int) {
+	tx.noteAnyHeld()
 	if db < 0 {
 		tx.effects, tx.swaps, tx.flushed = emptied(tx.effects), emptied(tx.swaps), allFlushed
 	} else {
@@ -209,6 +213,7 @@ func (tx *Tx) Swap(a, b int) {
 	if a == b {
 		return
 	}
+	tx.noteAnyHeld()
 	if len(tx.swaps) == 0 {
 		for i := range tx.base {
 			tx.base[i] = uint8(i)

@@ -254,6 +254,25 @@ func (s *Store) touchAll(sh *shard, db int) {
 	}
 }
 
+// touchWhere tells those who listen to a key for whose entry, nil if there is
+// none, test holds true.
+func (s *Store) touchWhere(sh *shard, test func(e *entry) bool) {
+	touch := func(k watchKey) {
+		key := bytesOf(k.key)
+		if test(sh.db(int(k.db)).find(s.hash(key), key)) {
+			s.touch(sh, int(k.db), key, false)
+		}
+	}
+	for k := range sh.watches {
+		touch(k)
+	}
+	for k := range sh.once {
+		if len(sh.watches[k]) == 0 {
+			touch(k)
+		}
+	}
+}
+
 // touchSwapped tells those who listen, in either database, to a key that is in
 // one of the two.
 func (s *Store) touchSwapped(sh *shard, a, b int) {

@@ -29,14 +29,14 @@ func (tx *Tx) PutIn(db int, key []byte, p Put) {
 		Pinned: tx.pins(key, live && old.Pinned, p.Deadline, p.Sure),
 		hash:   hash, hashed: true,
 	}
-	tx.fold(at, f)
+	tx.fold(at, stored, f)
 }
 
 // Expire records a new deadline for key, which must exist; 0 takes it away.
 // sure pins the key, as PERSIST does.
 func (tx *Tx) Expire(key []byte, deadline int64, sure bool) {
 	hash := tx.s.hash(key)
-	old, live, _, at := tx.look(tx.db, key, hash)
+	old, live, stored, at := tx.look(tx.db, key, hash)
 	if !live {
 		panic("store: Expire of a key that does not exist")
 	}
@@ -44,14 +44,16 @@ func (tx *Tx) Expire(key []byte, deadline int64, sure bool) {
 	if sure || tx.scope.PinAll || pinned {
 		pinned = tx.pins(key, old.Pinned, deadline, true)
 	}
-	if at >= 0 {
-		tx.effects[at].Deadline, tx.effects[at].Pinned = deadline, pinned
-		return
-	}
-	tx.record(Effect{
+	f := Effect{
 		Op: OpExpire, DB: uint8(tx.db), Key: key, Deadline: deadline, Pinned: pinned,
 		hash: hash, hashed: true,
-	})
+	}
+	// Put by this Tx, or cached so far and known to no other node: the value
+	// has to go with it.
+	if stored == nil || pinned && stored.place != inPinned {
+		f.Op, f.Value, f.Encoding = OpPut, old.Value, old.Encoding
+	}
+	tx.fold(at, stored, f)
 }
 
 // Delete records that key is gone, and says whether it existed.
@@ -67,7 +69,7 @@ func (tx *Tx) DeleteIn(db int, key []byte) bool {
 		}
 		tx.buried(stored, at, db, key)
 	}
-	tx.fold(at, Effect{Op: OpDelete, DB: uint8(db), Key: key, hash: hash, hashed: true})
+	tx.fold(at, stored, Effect{Op: OpDelete, DB: uint8(db), Key: key, hash: hash, hashed: true})
 	return live
 }
 
@@ -78,8 +80,15 @@ func (tx *Tx) buried(stored *entry, at, db int, key []byte) {
 	}
 }
 
-// fold makes f the one effect on its key.
-func (tx *Tx) fold(at int, f Effect) {
+// fold makes f the one effect on its key, in place of the one at a position,
+// if there is one, and above the stored entry otherwise.
+func (tx *Tx) fold(at int, stored *entry, f Effect) {
+	if at >= 0 {
+		f.wasPinned = tx.effects[at].wasPinned
+	} else {
+		f.wasPinned = stored != nil && stored.place == inPinned
+	}
+	f.Local = !f.wasPinned && !f.Pinned
 	if at < 0 {
 		tx.record(f)
 		return

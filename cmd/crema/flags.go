@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"crema/cluster"
 	"crema/server"
 	"crema/store"
 )
@@ -26,7 +27,7 @@ type setting struct {
 
 // serveSettings lists every flag in the order of the help. Names are Redis's
 // where Redis has one.
-func serveSettings(cfg *server.Config, logTo io.Writer) []setting {
+func serveSettings(cfg *server.Config, dataDir *string, logTo io.Writer) []setting {
 	text := func(to *string) func(string) error {
 		return func(s string) error { *to = s; return nil }
 	}
@@ -90,6 +91,7 @@ func serveSettings(cfg *server.Config, logTo io.Writer) []setting {
 			cfg.OutputBufferLimit = strings.TrimSpace(cfg.OutputBufferLimit + " " + strings.ReplaceAll(s, ":", " "))
 			return nil
 		}},
+		{"data-dir", "directory that keeps pinned keys through a restart (default none: memory only)", false, text(dataDir)},
 		{"loglevel", "debug, info, warn or error (default info)", false, text(&cfg.LogLevel)},
 		{"log-format", "text or json (default text)", false, func(s string) error {
 			switch s {
@@ -117,7 +119,8 @@ func textLog(w io.Writer) func(slog.Leveler) slog.Handler {
 // was asked for and printed.
 func parseServe(args []string, env func(string) string, stdout, stderr io.Writer) (cfg server.Config, done bool, err error) {
 	cfg = server.Config{Port: defaultPort, LogHandler: textLog(stderr)}
-	settings := serveSettings(&cfg, stderr)
+	var dataDir string
+	settings := serveSettings(&cfg, &dataDir, stderr)
 	fs := flag.NewFlagSet("crema", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	given := map[string]bool{}
@@ -158,7 +161,17 @@ func parseServe(args []string, env func(string) string, stdout, stderr io.Writer
 		}
 		fmt.Fprintf(stderr, "crema: CREMA_TEST_CLOCK_OFFSET moves this server's clock by %s: for tests only\n", offset)
 	}
+	if dataDir != "" {
+		cfg.OpenLog = openNode(dataDir)
+	}
 	return cfg, false, nil
+}
+
+// openNode opens the log of one durable node.
+func openNode(dir string) func(*store.Store, *slog.Logger) (server.Log, error) {
+	return func(st *store.Store, log *slog.Logger) (server.Log, error) {
+		return cluster.Open(cluster.Config{Dir: dir, Log: log}, st)
+	}
 }
 
 func envName(flag string) string {
@@ -210,7 +223,7 @@ func usage(w io.Writer) int {
 
 Flags of serve, each also in the environment as CREMA_NAME:
 `)
-	for _, st := range serveSettings(&server.Config{}, io.Discard) {
+	for _, st := range serveSettings(&server.Config{}, new(string), io.Discard) {
 		fmt.Fprintf(w, "  --%-27s %s\n", st.name, st.help)
 	}
 	return exitOK

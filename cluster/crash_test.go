@@ -1,0 +1,243 @@
+package cluster
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"crema/store"
+)
+
+const crashDir = "CREMA_TEST_CRASH_DIR"
+
+// TestMain is also the child of TestKilled: it writes until it is killed, and
+// says what was acknowledged.
+func TestMain(m *testing.M) {
+	dir := os.Getenv(crashDir)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	st := store.New(store.Config{})
+	n, err := Open(Config{Dir: dir, SnapshotEntries: 100}, st)
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	writers(16, func(w int) {
+		key := fmt.Sprint("k", w)
+		var tx store.Tx
+		var i int
+		if err := tx.Begin(st, time.Now().UnixMilli(), 0, store.Scope{Shards: st.ShardOf([]byte(key))}); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		if e, ok := tx.Get([]byte(key)); ok {
+			fmt.Sscan(string(e.Value), &i)
+		}
+		tx.End()
+		for {
+			i++
+			if err := set(n, st, key, fmt.Sprint(i)); err != nil {
+				fmt.Println("error", err)
+				os.Exit(1)
+			}
+			fmt.Println(key, i) // one write(2): it is out before the next set
+		}
+	})
+}
+
+// A node is killed again and again in the middle of writing, snapshots and
+// starts among it. What it acknowledged is there the next time; what is there
+// is that, or the one write after it that nobody was told of.
+func TestKilled(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	acked := map[string]int{}
+	rounds := 12
+	if testing.Short() {
+		rounds = 3
+	}
+	for range rounds {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), crashDir+"="+dir)
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		left := random.IntN(4000)
+		for ; lines.Scan(); left-- {
+			var key string
+			var i int
+			if _, err := fmt.Sscan(lines.Text(), &key, &i); err != nil {
+				t.Fatalf("child: %s", lines.Text())
+			}
+			acked[key] = max(acked[key], i)
+			if left == 0 {
+				child.Process.Kill()
+			}
+		}
+		if err := child.Wait(); left > 0 {
+			t.Fatalf("the child ended by itself: %v", err)
+		}
+
+		st := store.New(store.Config{})
+		n, err := Open(Config{Dir: dir}, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, i := range acked {
+			got, _ := get(t, st, key)
+			var found int
+			fmt.Sscan(got, &found)
+			if found != i && found != i+1 {
+				t.Errorf("%s is %q, and %d was acknowledged", key, got, i)
+			}
+		}
+		n.Close()
+		st.Close()
+	}
+	t.Logf("acknowledged: %v", acked)
+}
+
+// What a loss of power leaves of the write that it interrupts: pages that no
+// header points to yet are anything, and the header of that write is torn.
+func TestTornTail(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	n, st := open(t, Config{Dir: dir})
+	for i := range 200 {
+		mustSet(t, n, st, fmt.Sprint("k", i%50), fmt.Sprint(i))
+	}
+	before := copyDir(t, dir)
+	want := state(t, st)
+	mustSet(t, n, st, "k0", "the interrupted write")
+	after := copyDir(t, dir)
+
+	old, err := os.ReadFile(filepath.Join(before, logFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	young, err := os.ReadFile(filepath.Join(after, logFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pageSize := os.Getpagesize()
+	// The pages of the write arrive in any order, in parts; the header is last.
+	for round := range 40 {
+		torn := append([]byte(nil), old...)
+		if grown := len(young) - len(torn); grown > 0 {
+			torn = append(torn, make([]byte, grown)...)
+		}
+		for page := 2 * pageSize; page < len(young); page += pageSize {
+			switch a, b := torn[page:page+pageSize], young[page:page+pageSize]; random.IntN(3) {
+			case 0:
+				copy(a, b)
+			case 1:
+				copy(a, b[:random.IntN(pageSize)])
+			}
+		}
+		if round%2 == 1 { // all data is there, the header is half written
+			copy(torn[2*pageSize:], young[2*pageSize:])
+			for page := range 2 {
+				if a, b := torn[page*pageSize:][:pageSize], young[page*pageSize:][:pageSize]; string(a) != string(b) {
+					copy(a, b[:60+random.IntN(16)])
+				}
+			}
+		}
+		interrupted := copyDir(t, before)
+		if err := os.WriteFile(filepath.Join(interrupted, logFile), torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, st := open(t, Config{Dir: interrupted})
+		if got := state(t, st); string(got) != string(want) {
+			t.Errorf("round %d: the state is neither the one before nor after", round)
+		}
+		n.Close()
+	}
+}
+
+// copyDir copies a data directory as it is at this moment.
+func copyDir(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// A file that was cut ends the start or has lost nothing.
+func TestTruncated(t *testing.T) {
+	dir, want := written(t)
+	whole, err := os.ReadFile(filepath.Join(dir, logFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := 0
+	for cut := len(whole); cut >= 0; cut -= max(1, len(whole)/60) {
+		damagedDir := copyDir(t, dir)
+		if err := os.Truncate(filepath.Join(damagedDir, logFile), int64(cut)); err != nil {
+			t.Fatal(err)
+		}
+		if wholeOrRefused(t, damagedDir, want, fmt.Sprintf("log cut to %d of %d", cut, len(whole))) {
+			opened++
+		}
+	}
+	t.Logf("%d of about 60 cuts hit nothing but unused pages", opened)
+}
+
+// written is a closed directory with a snapshot and entries behind it, and its state.
+func written(t *testing.T) (dir string, want []byte) {
+	t.Helper()
+	dir = t.TempDir()
+	n, st := open(t, Config{Dir: dir})
+	for i := range 120 {
+		mustSet(t, n, st, fmt.Sprint("k", i), strings.Repeat(fmt.Sprint(i), 20))
+		if i == 80 {
+			if err := n.Snapshot(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want = state(t, st)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir, want
+}
+
+// wholeOrRefused opens a directory that was tampered with: there is everything,
+// or there is the sentence.
+func wholeOrRefused(t *testing.T, dir string, want []byte, what string) (opened bool) {
+	t.Helper()
+	st := store.New(store.Config{})
+	defer st.Close()
+	n, err := Open(Config{Dir: dir}, st)
+	if err != nil {
+		text := err.Error()
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(text, dir) || !strings.Contains(text, "--data-dir") {
+			t.Errorf("%s: not the sentence: %v", what, err)
+		}
+		return false
+	}
+	defer n.Close()
+	if string(state(t, st)) != string(want) {
+		t.Errorf("%s: it started, with another state", what)
+	}
+	return true
+}

@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// disk is how writing to the log goes.
+//
+// A write that finds no space has changed nothing that counts: bbolt points to
+// new pages only after they are written. It may be tried again. After any other
+// error, a failed sync above all, the kernel may have thrown away what it could
+// not write and call the next sync a success, so nothing is tried again.
+type disk struct {
+	log  *slog.Logger
+	done <-chan struct{} // the node is closing
+
+	starting atomic.Bool // Open is at work, and returns what insist would wait for
+
+	probe func() error // finds out whether there is room again, and not just for a few bytes
+
+	mu     sync.Mutex
+	fault  func() error // for tests: fails what is about to be written
+	err    error        // why the last write failed, nil when it did not
+	broken bool         // for good
+}
+
+// failure is nil when the disk takes writes, else an ErrUnavailable.
+func (d *disk) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.err == nil:
+		return nil
+	case d.broken:
+		return fmt.Errorf("%w: the disk failed, crema must be restarted: %w", ErrUnavailable, d.err)
+	default:
+		return fmt.Errorf("%w: %w", ErrDiskFull, d.err)
+	}
+}
+
+// cause is the bare error of the last write.
+func (d *disk) cause() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+// try writes, unless the disk is broken.
+func (d *disk) try(write func() error) error {
+	d.mu.Lock()
+	broken, fault := d.broken, d.fault
+	d.mu.Unlock()
+	if broken {
+		return d.failure()
+	}
+	var err error
+	if fault != nil {
+		err = fault()
+	}
+	if err == nil {
+		err = write()
+	}
+	return d.note(err)
+}
+
+// note logs a line whenever the disk changes its mind, and says what its error
+// means: an ErrUnavailable when nothing was written.
+func (d *disk) note(err error) error {
+	d.mu.Lock()
+	before := d.err
+	d.err = err
+	d.broken = err != nil && !isFull(err)
+	broken := d.broken
+	d.mu.Unlock()
+	switch {
+	case err == nil && before != nil:
+		d.log.Info("the log can be written again")
+	case broken:
+		d.log.Error("the log cannot be written: pinned writes fail until crema is restarted, reads are served", "error", err)
+	case err != nil && before == nil:
+		d.log.Error("no space left for the log: pinned writes fail until there is some, reads are served", "error", err)
+	}
+	if err == nil || broken {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDiskFull, err)
+}
+
+// isFull tells a write that found no space from a sync that says so, too late.
+func isFull(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
+}
+
+// insist tries until the write succeeds. When the node closes before that, the
+// goroutine ends: raft's would panic at an error, and must not go on without.
+func (d *disk) insist(write func() error) error {
+	for {
+		if d.failure() == nil || !d.isBroken() && d.probe() == nil {
+			err := d.try(write)
+			if err == nil || d.starting.Load() {
+				return err
+			}
+		}
+		select {
+		case <-time.After(retryDisk):
+		case <-d.done:
+			runtime.Goexit()
+		}
+	}
+}
+
+func (d *disk) isBroken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken
+}
