@@ -203,7 +203,7 @@ func (h *host) Log(level int, text string) {
 	h.c.srv.log.Log(context.Background(), levels[level], "script: "+text)
 }
 
-// SetProto is redis.setresp; replies carry both shapes, so nothing depends on it.
+// SetProto is redis.setresp. Replies here know both shapes, so nothing changes.
 func (h *host) SetProto(int) {}
 
 // Check is redis.acl_check_cmd.
@@ -219,14 +219,14 @@ func (h *host) Check(words [][]byte) (allowed, known bool) {
 // Call runs one command for redis.call and redis.pcall.
 func (h *host) Call(words [][]byte) resp.Reply {
 	c := h.c
-	row, named, bad := c.srv.table.lookup(words)
+	row, named, _ := c.srv.table.lookup(words)
 	if row == nil {
 		return resp.ErrUnknownInScript
 	}
 	if !row.checkArity(words) {
 		return resp.ErrArityInScript
 	}
-	if bad = h.refuse(row); bad.IsError() {
+	if bad := h.refuse(row); bad.IsError() {
 		row.stat.rejected.Add(1)
 		return bad
 	}

@@ -62,7 +62,7 @@ func (e *Engine) add(source []byte, keep bool) (string, error) {
 	}
 	flags, body, err := shebang(source)
 	if err != nil {
-		return "", errors.New("ERR " + err.Error())
+		return "", err
 	}
 	proto, err := compile(string(body), sourceName)
 	if err != nil {
