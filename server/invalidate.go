@@ -2,7 +2,6 @@ package server
 
 import (
 	"crema/resp"
-	"crema/store"
 )
 
 // invalidationChannel is where RESP2 connections hear of invalidations that are
@@ -116,7 +115,7 @@ func (tr *tracking) limit(keys int64) {
 	if tr.store.Listened() > keys {
 		tr.store.ForgetListened(keys)
 	}
-	for tr.items.Load() > keys*itemsPerKey {
+	for tr.store.Listened() > 0 && tr.items.Load() > keys*itemsPerKey {
 		tr.store.ForgetListened(tr.store.Listened() - 1)
 	}
 }
@@ -128,13 +127,9 @@ func (c *conn) commit() {
 		c.srv.commit(&c.tx)
 		return
 	}
-	write := func(shards store.Shards) {
-		t.mu.Lock()
-		t.writing = shards
-		t.mu.Unlock()
-	}
-	write(c.tx.Shards())
-	defer write(0)
+	effects := c.tx.Effects()
+	t.writes(c.tx.Shards(), effects, own)
+	defer t.writes(0, effects, notOwn)
 	c.srv.commit(&c.tx)
 }
 

@@ -36,8 +36,8 @@ func (c *conn) dispatch(words [][]byte) {
 		c.queue(row, named, words)
 		return
 	}
-	if c.srv.pause.on.Load() {
-		c.srv.pause.wait(c, row)
+	if c.srv.pause.on.Load() && !c.srv.pause.wait(c, row) {
+		return
 	}
 	c.call(row, named, words)
 }
@@ -87,6 +87,7 @@ func (c *conn) reject(row *command, why resp.Reply) {
 func (c *conn) call(row *command, named int, words [][]byte) {
 	c.lastRow.Store(row)
 	c.args = resp.NewArgs(row.name, words, named)
+	began := c.clock.now
 	var r resp.Reply
 	switch {
 	case row.session != nil:
@@ -98,8 +99,8 @@ func (c *conn) call(row *command, named int, words [][]byte) {
 	default:
 		r = c.callAlone(row, words)
 	}
-	d := c.clock.tick()
-	c.srv.observe(c, row, words, d, r.IsError())
+	c.clock.tick()
+	c.srv.observe(c, row, words, c.clock.now-began, r.IsError())
 }
 
 // callAlone gives one data command a Tx of its own: evaluate, commit, answer.
