@@ -2,6 +2,8 @@
 # Runs both examples against a crema of their own.
 #
 #   examples/demo.sh [path of crema, default ./bin/crema]
+#
+# BROWSER=1 also opens the progress page in chromium and watches it there.
 
 set -eu
 
@@ -44,4 +46,9 @@ code=0
 node "$here/cache-aside/demo.mjs" || code=1
 echo
 node "$here/progress/demo.mjs" || code=1
+if [ -n "${BROWSER:-}" ]; then # with a real browser too; needs chromium
+	echo
+	(cd "$here/progress" && npm ci --no-audit --no-fund --loglevel=error >/dev/null) || fail "npm ci failed in examples/progress"
+	node "$here/progress/browser.mjs" || code=1
+fi
 exit "$code"

@@ -12,7 +12,6 @@ import (
 var (
 	ErrSyntax        = Error("ERR syntax error")
 	ErrNotInteger    = Error("ERR value is not an integer or out of range")
-	ErrOutOfRange    = Error("ERR value is out of range")
 	ErrNotInt32      = Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 	ErrNotPositive   = Error("ERR value is out of range, must be positive")
 	ErrNotFloat      = Error("ERR value is not a valid float")
@@ -53,11 +52,8 @@ var (
 // The server's state.
 var (
 	ErrOOM        = Error("OOM command not allowed when used memory > 'maxmemory'.")
-	ErrReadonly   = Error("READONLY You can't write against a read only replica.")
 	ErrMaxClients = Error("ERR max number of clients reached")
-	ErrUnblocked  = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
 	ErrProtected  = Error("DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.")
-	ErrShutdown   = Error("ERR Errors trying to SHUTDOWN. Check logs.")
 	ErrNotStopped = Error("ERR No shutdown in progress.")
 )
 
@@ -89,7 +85,6 @@ var (
 	ErrNoScript        = Error("NOSCRIPT No matching script. Please use EVAL.")
 	ErrBusy            = Error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
 	ErrNotBusy         = Error("NOTBUSY No scripts in execution right now.")
-	ErrUnkillable      = Error("UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.")
 	ErrReadonlyScript  = Error("ERR Write commands are not allowed from read-only scripts.")
 	ErrNotFromScript   = Error("ERR This Redis command is not allowed from script")
 	ErrUnknownInScript = Error("ERR Unknown Redis command called from script")
@@ -121,10 +116,11 @@ var (
 
 // What Redis has no words for.
 var (
-	ErrNoPushDoor   = Error("ERR messages need a connection: this door has none")
-	ErrScriptMemory = Error("ERR script reached its memory limit and was stopped; it has changed nothing")
-	ErrScriptTooBig = Error("ERR script wrote more than one transaction may hold and was stopped; it has changed nothing")
-	ErrInternal     = Error("ERR internal error")
+	ErrPatternTooLong = Error("ERR pattern is too long")
+	ErrNoPushDoor     = Error("ERR messages need a connection: this door has none")
+	ErrScriptMemory   = Error("ERR script reached its memory limit and was stopped; it has changed nothing")
+	ErrScriptTooBig   = Error("ERR script wrote more than one transaction may hold and was stopped; it has changed nothing")
+	ErrInternal       = Error("ERR internal error")
 )
 
 // What only a server with a log answers. Clients retry CLUSTERDOWN by themselves;

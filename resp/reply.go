@@ -114,5 +114,18 @@ func (r Reply) IsError() bool { return r.Kind == KindError }
 // IsNil tells whether the reply is either of the two nils.
 func (r Reply) IsNil() bool { return r.Kind == KindNil || r.Kind == KindNilArray }
 
+// Size is about how many bytes the reply takes on the wire, at most a little
+// less than it really does.
+func (r Reply) Size() int64 {
+	n := int64(len(r.Bytes))
+	for i := range r.Elems {
+		n += elemOverhead + r.Elems[i].Size()
+	}
+	return n
+}
+
+// elemOverhead is what an element takes beside its bytes.
+const elemOverhead = 16
+
 // bytesOf views a string as bytes. Nobody writes to a Reply's Bytes.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

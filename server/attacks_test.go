@@ -250,7 +250,7 @@ func TestAttackExplodingPatterns(t *testing.T) {
 	c := connect(t, addr)
 	c.wants(t, "OK", "SET", strings.Repeat("a", 4096), "v")
 	began := time.Now()
-	for _, pattern := range []string{"a*a*a*a*b", strings.Repeat("a*", 40) + "b", strings.Repeat("*", 4096) + "b"} {
+	for _, pattern := range []string{"a*a*a*a*b", strings.Repeat("a*", 40) + "b", strings.Repeat("*", 4000) + "b"} {
 		c.wants(t, "(empty array)", "KEYS", pattern)
 		c.do("SCAN", "0", "MATCH", pattern, "COUNT", "100")
 	}

@@ -56,8 +56,14 @@ func cmdClientSetName(c *conn, a *resp.Args) resp.Reply {
 	return resp.OK
 }
 
+// maxClientName bounds what a connection may have kept about itself.
+const maxClientName = 1 << 10
+
 // validClientName tells whether a name fits into a line of CLIENT LIST.
 func validClientName(name []byte) bool {
+	if len(name) > maxClientName {
+		return false
+	}
 	for _, b := range name {
 		if b < '!' || b > '~' {
 			return false

@@ -134,18 +134,18 @@ func (p *pause) holds(writes bool) (time.Duration, <-chan struct{}) {
 	return left, p.changed
 }
 
-// wait returns when the pause no longer holds the command back, or the
-// connection is closed. CLIENT UNPAUSE passes, so that a pause of everything
+// wait returns when the pause no longer holds the command back; false means that
+// the connection was closed meanwhile. CLIENT UNPAUSE passes, so that a pause of everything
 // can be taken back.
-func (p *pause) wait(c *conn, row *command) {
+func (p *pause) wait(c *conn, row *command) bool {
 	if row.name == "client|unpause" {
-		return
+		return true
 	}
 	writes := row.mayChange() || row.name == "exec" && c.multi != nil && c.multi.writes()
 	for {
 		left, changed := p.holds(writes)
 		if left <= 0 {
-			return
+			return true
 		}
 		timer := time.NewTimer(left)
 		select {
@@ -153,7 +153,7 @@ func (p *pause) wait(c *conn, row *command) {
 		case <-timer.C:
 		case <-c.done:
 			timer.Stop()
-			return
+			return false
 		}
 		timer.Stop()
 		c.clock = c.srv.readClock() // the time spent here is not the command's

@@ -39,9 +39,13 @@ type Config struct {
 	// OpenLog opens what makes pinned entries survive this process; nil: nothing does.
 	OpenLog func(*store.Store, *slog.Logger) (Log, error)
 
+	// OnMaxMemory is told maxmemory, now and when CONFIG SET changes it: a program
+	// that has the process to itself tells the collector. nil: nobody.
+	OnMaxMemory func(bytes int64)
+
 	LogLevel      string                          // debug, info, warn or error; default info
 	LogHandler    func(slog.Leveler) slog.Handler // nil: no log
-	ShutdownGrace time.Duration                   // how long Serve drains; default 8 s
+	ShutdownGrace time.Duration                   // how long Serve drains; default 7 s
 	ClockOffset   time.Duration                   // what the server adds to the wall clock; for tests
 }
 
@@ -64,7 +68,7 @@ func (cfg *Config) complete() error {
 		cfg.LogLevel = "info"
 	}
 	if cfg.ShutdownGrace == 0 {
-		cfg.ShutdownGrace = 8 * time.Second
+		cfg.ShutdownGrace = 7 * time.Second
 	}
 	if cfg.TLSAuthClients == "" {
 		cfg.TLSAuthClients = "yes"
@@ -79,6 +83,9 @@ func (cfg *Config) complete() error {
 	case "debug", "info", "warn", "error":
 	default:
 		return fmt.Errorf("loglevel must be debug, info, warn or error, not %q", cfg.LogLevel)
+	}
+	if cfg.TLSPort == 0 && (cfg.TLSCertFile != "" || cfg.TLSKeyFile != "" || cfg.TLSCACertFile != "" || cfg.TLSAuthClients != "no") {
+		return fmt.Errorf("TLS certificates and tls-auth-clients need a tls-port")
 	}
 	switch cfg.TLSAuthClients {
 	case "no", "optional", "yes":

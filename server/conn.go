@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,9 @@ import (
 const (
 	flushBytes   = 64 << 10 // replies are written when this many bytes wait
 	keepOutBytes = 16 << 10 // an output buffer above this is given back when idle
+
+	largeReply  = 1 << 20 // bytes of one reply from which on its size matters
+	maxOutBytes = 1 << 30 // replies that wait at once: one command's, or all of an EXEC's
 
 	drainFor = 2 * time.Second // how long an ending connection may take to read what waits for it
 )
@@ -33,20 +37,21 @@ type conn struct {
 	tx   store.Tx
 	open bool // tx is open: EXEC or a script is evaluating
 
-	proto     int // 2 or 3
-	replyMode replyMode
-	clock     clock // this run's reading
-	closing   bool  // close once out is flushed
-	timed     bool  // the socket has a read deadline
-	multi     *multi
-	watch     store.Watch
-	watching  bool
-	tracker   atomic.Pointer[tracker] // CLIENT TRACKING; set by this goroutine, read by others
-	aborted   resp.Reply              // why EXEC must end with nothing done
-	inScript  bool
-	full      bool       // pinned entries alone filled maxmemory when EXEC or the script began
-	proposals []proposal // commands of this run that the log has yet to answer
-	deferred  []message  // PUBLISHed while tx is open; announced after commit
+	proto         int // 2 or 3
+	replyMode     replyMode
+	clock         clock // this run's reading
+	closing       bool  // close once out is flushed
+	timed         bool  // the socket has a read deadline
+	multi         *multi
+	watch         store.Watch
+	watching      bool
+	tracker       atomic.Pointer[tracker] // CLIENT TRACKING; set by this goroutine, read by others
+	aborted       resp.Reply              // why EXEC must end with nothing done
+	inScript      bool
+	full          bool       // pinned entries alone filled maxmemory when EXEC or the script began
+	deferred      []message  // PUBLISHed while tx is open; announced after commit
+	deferredBytes int64      // about what they cost
+	proposals     []proposal // commands of this run that the log has yet to answer
 
 	// What other connections read about this one (CLIENT LIST).
 	created    time.Time
@@ -101,7 +106,7 @@ func (c *conn) serve() {
 		if t := c.tracker.Load(); t != nil {
 			t.begin()
 		}
-		for !c.closing {
+		for !c.closing && !c.killed.Load() {
 			words, ok, err := c.in.Next()
 			if err != nil {
 				c.protocolError(err)
@@ -199,6 +204,15 @@ func (c *conn) reply(r resp.Reply) {
 	if c.replyMode != replyOn {
 		return
 	}
+	if size := r.Size(); size > largeReply {
+		if int64(len(c.out))+size > maxOutBytes {
+			c.closing, c.out = true, nil
+			c.srv.stats.outboxClosed.Add(1)
+			c.srv.log.Warn("closing client whose reply is over the limit", "id", c.id, "addr", c.addr, "bytes", size)
+			return
+		}
+		c.out = slices.Grow(c.out, int(size)) // once, and no larger than it needs
+	}
 	c.out = resp.Append(c.out, r, c.proto)
 }
 
@@ -209,11 +223,7 @@ func (c *conn) flush() bool {
 		return !c.killed.Load()
 	}
 	if c.outbox != nil {
-		send := c.outbox.push
-		if c.tracker.Load() != nil && !c.open { // never wait for a client with shards held
-			send = c.outbox.reply
-		}
-		ok := send(bytes.Clone(c.out))
+		ok := c.say(bytes.Clone(c.out))
 		c.out = c.out[:0]
 		return ok
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -18,10 +19,12 @@ const (
 func (s *Server) cron(ctx context.Context) {
 	ticker := time.NewTicker(cronEvery)
 	defer ticker.Stop()
+	var peak int64
 	for {
 		s.rates.sample(time.Now(), s.commandsRun(), s.stats.bytesIn.Load(), s.stats.bytesOut.Load())
 		s.rates.keep(s.store.Stats())
 		s.checkSlow()
+		s.giveBack(&peak)
 		select {
 		case <-ctx.Done():
 			return
@@ -29,6 +32,21 @@ func (s *Server) cron(ctx context.Context) {
 		}
 	}
 }
+
+// giveBack returns memory to the system after much of what was kept has gone: the
+// collector by itself comes round when as much has been allocated again. peak
+// is the most there was since the last time.
+func (s *Server) giveBack(peak *int64) {
+	used := s.store.UsedBytes()
+	*peak = max(*peak, used)
+	if *peak-used > giveBackBytes && used < *peak/2 {
+		*peak = used
+		go debug.FreeOSMemory()
+	}
+}
+
+// giveBackBytes is how much must have gone to be worth a collection.
+const giveBackBytes = 64 << 20
 
 // commandsRun counts every command since the last CONFIG RESETSTAT.
 func (s *Server) commandsRun() (n int64) {

@@ -20,8 +20,9 @@ import (
 // MULTI …) that the calls before left, so programs that use such state hold a
 // Client of their own. Messages have no way through it: SUBSCRIBE over Dial.
 type Client struct {
-	mu sync.Mutex
-	c  *conn
+	mu    sync.Mutex // guards what follows
+	c     *conn
+	ended bool // the session is over; CLIENT KILL alone leaves that to the next call
 }
 
 // Client opens an in-process door.
@@ -55,14 +56,18 @@ func (d *Client) Do(ctx context.Context, words ...any) (resp.Reply, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.c.killed.Load() {
+		d.end()
+	}
+	if d.ended || !d.c.srv.enter() {
 		return resp.None, net.ErrClosed
 	}
+	defer d.c.srv.conns.Done()
 	d.c.out = d.c.out[:0]
 	d.c.clock = d.c.srv.readClock()
 	d.c.execute(argv)
 	d.c.settle()
 	if d.c.closing {
-		defer d.c.finish()
+		d.end()
 	}
 	if len(d.c.out) == 0 {
 		return resp.None, nil // CLIENT REPLY OFF
@@ -81,10 +86,16 @@ func (d *Client) Do(ctx context.Context, words ...any) (resp.Reply, error) {
 func (d *Client) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.c.killed.Load() {
+	d.end()
+	return nil
+}
+
+// end gives back what the session holds, once; the caller holds mu.
+func (d *Client) end() {
+	if !d.ended {
+		d.ended = true
 		d.c.finish()
 	}
-	return nil
 }
 
 func wordBytes(w any) ([]byte, error) {

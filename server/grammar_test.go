@@ -91,9 +91,7 @@ var rules = func() map[string][]string {
 	for _, line := range strings.Split(strings.TrimSpace(grammar), "\n") {
 		if name, body, ok := strings.Cut(line, "="); ok {
 			name = strings.TrimSpace(name)
-			for _, alt := range alternatives(body) {
-				rules[name] = append(rules[name], alt)
-			}
+			rules[name] = append(rules[name], alternatives(body)...)
 		}
 	}
 	return rules

@@ -116,29 +116,35 @@ func (tr *tracking) limit(keys int64) {
 	if tr.store.Listened() > keys {
 		tr.store.ForgetListened(keys)
 	}
-	for tr.items.Load() > keys*itemsPerKey {
+	for tr.store.Listened() > 0 && tr.items.Load() > keys*itemsPerKey {
 		tr.store.ForgetListened(tr.store.Listened() - 1)
 	}
 }
 
 // commit is Server.commit; a NOLOOP connection hears nothing of it.
 func (c *conn) commit() {
-	if log := c.srv.durability; log != nil && store.Replicated(c.tx.Effects()) {
-		c.durable(log)
-		return
-	}
 	t := c.tracker.Load()
-	if t == nil || !t.mode.noloop {
-		c.srv.commit(&c.tx)
+	silent := t != nil && t.mode.noloop
+	if log := c.srv.durability; log != nil && store.Replicated(c.tx.Effects()) {
+		p := c.propose()
+		if silent {
+			tell := p.Applied
+			p.Applying = func() { t.writes(p.Shards(), p.Effects, own) }
+			p.Applied = func() {
+				t.writes(0, p.Effects, notOwn)
+				if tell != nil {
+					tell()
+				}
+			}
+		}
+		log.Propose(p)
 		return
 	}
-	write := func(shards store.Shards) {
-		t.mu.Lock()
-		t.writing = shards
-		t.mu.Unlock()
+	if silent {
+		effects := c.tx.Effects()
+		t.writes(c.tx.Shards(), effects, own)
+		defer t.writes(0, effects, notOwn)
 	}
-	write(c.tx.Shards())
-	defer write(0)
 	c.srv.commit(&c.tx)
 }
 

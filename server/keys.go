@@ -63,6 +63,9 @@ func cmdType(tx *store.Tx, a *resp.Args) resp.Reply {
 // KEYS pattern
 func cmdKeys(tx *store.Tx, a *resp.Args) resp.Reply {
 	pattern := a.Bytes()
+	if len(pattern) > maxPatternBytes {
+		return resp.ErrPatternTooLong
+	}
 	var found []resp.Reply
 	tx.Each(func(key []byte, _ store.Entry) bool {
 		if matches(pattern, key) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"crema/resp"
@@ -16,7 +17,9 @@ import (
 const (
 	handshakeFor   = 10 * time.Second // a TLS handshake that takes longer is ended
 	refuseFor      = time.Second      // how long a refused client may take to read why
+	dialFor        = time.Second      // how long the server at a unix socket may take to answer
 	acceptBackoff  = 10 * time.Millisecond
+	acceptBackoffs = time.Second // what it doubles up to
 	unixSocketMode = 0o700
 )
 
@@ -47,8 +50,8 @@ func (s *Server) listen() (err error) {
 		}
 	}
 	if path := s.cfg.UnixSocket; path != "" {
-		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-			os.Remove(path) // left behind by a server that was killed
+		if abandoned(path) {
+			os.Remove(path)
 		}
 		l, err := net.Listen("unix", path)
 		if err != nil {
@@ -60,6 +63,19 @@ func (s *Server) listen() (err error) {
 		}
 	}
 	return nil
+}
+
+// abandoned tells whether a unix socket was left behind by a server that was
+// killed: nobody answers there.
+func abandoned(path string) bool {
+	if info, err := os.Stat(path); err != nil || info.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	sock, err := net.DialTimeout("unix", path, dialFor)
+	if err == nil {
+		sock.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 func (s *Server) listenTCP(host string, port int) (net.Listener, error) {
@@ -100,6 +116,8 @@ type tlsListener struct {
 
 // accept takes connections until the listener is closed.
 func (s *Server) accept(l net.Listener) error {
+	var complaint seldom
+	backoff := acceptBackoff
 	for {
 		sock, err := l.Accept()
 		switch {
@@ -109,15 +127,38 @@ func (s *Server) accept(l net.Listener) error {
 			}
 			return nil
 		case err != nil: // out of file descriptors, most likely: it passes
-			s.log.Error("accept failed", "error", err)
+			if complaint.allow() {
+				s.log.Error("accept failed", "error", err)
+			}
 			select {
 			case <-s.stop:
-			case <-time.After(acceptBackoff):
+			case <-time.After(backoff):
 			}
+			backoff = min(2*backoff, acceptBackoffs)
 			continue
 		}
+		backoff = acceptBackoff
 		s.welcome(l, sock)
 	}
+}
+
+// enter is called by what Shutdown has to wait for, which calls conns.Done when
+// it is over; false means that the server is going down.
+func (s *Server) enter() bool {
+	s.entry.RLock()
+	defer s.entry.RUnlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.conns.Add(1)
+	return true
+}
+
+// closeEntry lets nobody in any more.
+func (s *Server) closeEntry() {
+	s.entry.Lock()
+	defer s.entry.Unlock()
+	s.draining.Store(true)
 }
 
 // welcome starts a connection's goroutine, or says why not.
@@ -126,8 +167,14 @@ func (s *Server) welcome(l net.Listener, sock net.Conn) {
 		idle := s.settings().tcpKeepalive
 		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: idle > 0, Idle: idle, Interval: idle / 3, Count: 3})
 	}
-	c := s.newConn(sock)
 	tlsl, isTLS := l.(*tlsListener)
+	if isTLS {
+		// Now, because c.sock is read by others from the moment that they can
+		// see c. They write nothing to it before the handshake: who has not
+		// sent a command neither subscribes nor speaks RESP3.
+		sock = tls.Server(sock, tlsl.config)
+	}
+	c := s.newConn(sock)
 	c.tls, c.unix = isTLS, sock.LocalAddr().Network() == "unix"
 	if c.unix {
 		c.addr, c.laddr = sock.LocalAddr().String()+":0", sock.LocalAddr().String()+":0"
@@ -145,10 +192,14 @@ func (s *Server) welcome(l net.Listener, sock net.Conn) {
 		go refuse(sock, resp.ErrMaxClients, isTLS)
 		return
 	}
-	s.conns.Add(1)
+	if !s.enter() { // behind clients.add: Shutdown knows of all whom it waits for
+		s.clients.remove(c)
+		c.close()
+		return
+	}
 	go func() {
 		defer s.conns.Done()
-		if isTLS && !c.handshake(tlsl.config) {
+		if t, ok := sock.(*tls.Conn); ok && !c.handshake(t) {
 			c.finish()
 			return
 		}
@@ -181,18 +232,16 @@ func refuse(sock net.Conn, why resp.Reply, isTLS bool) {
 	}
 }
 
-func (c *conn) handshake(config *tls.Config) bool {
-	t := tls.Server(c.sock, config)
+func (c *conn) handshake(t *tls.Conn) bool {
 	t.SetDeadline(time.Now().Add(handshakeFor))
+	if c.srv.draining.Load() { // after the deadline: Shutdown sets its own after draining
+		return false
+	}
 	if err := t.Handshake(); err != nil {
 		c.srv.log.Info("TLS handshake failed", "addr", c.addr, "error", err)
 		return false
 	}
 	t.SetDeadline(time.Time{})
-	c.mu.Lock()
-	c.sock = t
-	c.mu.Unlock()
-	c.in = c.srv.newReader(t, c.user.Load() != nil)
 	return true
 }
 

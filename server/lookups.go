@@ -77,6 +77,9 @@ func checkDatabase(a *resp.Args, db int) {
 	}
 }
 
+// maxPatternBytes bounds a glob: matching takes its length times the text's.
+const maxPatternBytes = 4 << 10
+
 // matches tells whether a key suits a pattern of KEYS or SCAN. A lone star is
 // no pattern to Redis: it suits even the empty key, which Match says it does not.
 func matches(pattern, key []byte) bool {

@@ -24,10 +24,13 @@ func cmdMonitor(c *conn, _ *resp.Args) resp.Reply {
 	if c.sock == nil {
 		return resp.ErrNoPushDoor
 	}
+	if c.open {
+		return resp.Error("ERR MONITOR isn't allowed for DENY BLOCKING client")
+	}
 	if c.monitor.Load() {
 		return resp.None // as Redis: asked for twice, answered once
 	}
-	c.needOutbox()
+	c.needOutbox() // this may wait for the client, so before the lock
 	c.srv.monitors.join(c)
 	return resp.None
 }
@@ -37,9 +40,8 @@ func cmdMonitor(c *conn, _ *resp.Args) resp.Reply {
 func (m *monitors) join(c *conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c.reply(resp.OK)
-	if !c.open {
-		c.flush()
+	if c.replyMode == replyOn {
+		c.outbox.push(resp.Append(nil, resp.OK, c.proto))
 	}
 	if m.all == nil {
 		m.all = map[*conn]struct{}{}

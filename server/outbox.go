@@ -64,6 +64,7 @@ func (o *outbox) push(frame []byte) bool {
 // reply is push for what the connection itself has to say. It waits until the
 // last such frame is written, as a write to the socket would, instead of
 // counting against the limit: a reply may be larger than what messages may be.
+// Whoever calls it holds nothing that others wait for.
 func (o *outbox) reply(frame []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -167,6 +168,8 @@ func (o *outbox) write() {
 			}
 			if own > 0 { // it was in this batch
 				o.own = 0
+			}
+			if own > 0 || o.closed { // also when the reply was in a batch still to come
 				o.replied.Broadcast()
 			}
 			o.mu.Unlock()

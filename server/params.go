@@ -57,7 +57,7 @@ var params = []param{
 	numberParam("tcp-keepalive", 0, math.MaxInt32, func(set *settings) number { return seconds{&set.tcpKeepalive} }),
 	numberParam("timeout", 0, math.MaxInt32, func(set *settings) number { return seconds{&set.timeout} }),
 	fixedParam("tls-port", func(s *Server) string { return strconv.Itoa(max(s.cfg.TLSPort, 0)) }),
-	numberParam("tracking-table-max-keys", 0, math.MaxInt64, func(set *settings) number { return count{&set.trackingMaxKeys} }),
+	numberParam("tracking-table-max-keys", 0, math.MaxInt64/itemsPerKey, func(set *settings) number { return count{&set.trackingMaxKeys} }),
 	fixedParam("unixsocket", func(s *Server) string { return s.cfg.UnixSocket }),
 }
 

@@ -27,21 +27,36 @@ type Log interface {
 type proposal struct {
 	pending  *store.Pending
 	from, to int
-	deferred []message // to be published when the effects are applied
 }
 
 // maxProposals bounds how many commands of one run are on their way at once.
 const maxProposals = 512
 
-// durable commits an open Tx through the log. The reply is encoded now and sent
-// when the log has answered.
-func (c *conn) durable(log Log) {
+// propose makes the open Tx's effects ready for the log. The reply is encoded
+// now and sent when the log has answered.
+func (c *conn) propose() *store.Pending {
 	s := c.srv
 	p := c.tx.Hand()
 	s.announceApplied(p, c.tx.Events())
-	c.proposals = append(c.proposals, proposal{pending: p, deferred: slices.Clone(c.deferred)})
-	c.deferred = c.deferred[:0]
-	log.Propose(p)
+	c.proposals = append(c.proposals, proposal{pending: p})
+	return p
+}
+
+// announceCommitted publishes what the open Tx deferred, once its commit is
+// certain: with a log that is when the log has answered, for which the Tx must
+// end. proposed is how many proposals there were before the commit.
+func (c *conn) announceCommitted(proposed int) {
+	if len(c.deferred)+len(c.subs.joins) == 0 {
+		return
+	}
+	if n := len(c.proposals); n > proposed {
+		c.tx.End()
+		if c.proposals[n-1].pending.Wait() != nil {
+			c.dropDeferred()
+			return
+		}
+	}
+	c.announceDeferred()
 }
 
 // announceApplied has keyspace events told when p is applied, with the shards
@@ -72,7 +87,7 @@ func (c *conn) blocked() *store.Pending {
 func (c *conn) retract(by *store.Pending) {
 	c.tx.Discard()
 	c.tx.End()
-	c.deferred = c.deferred[:0]
+	c.dropDeferred()
 	by.Wait() // its error is for who proposed it
 }
 
@@ -82,7 +97,6 @@ func (c *conn) settle() {
 	if len(c.proposals) == 0 {
 		return
 	}
-	s := c.srv
 	var mended []byte
 	copied, failed := 0, false
 	for _, p := range c.proposals {
@@ -98,20 +112,8 @@ func (c *conn) settle() {
 	if failed {
 		c.out = append(mended, c.out[copied:]...)
 	}
-	settled := c.proposals
-	c.proposals = nil // publishing may flush, which settles
-	for _, p := range settled {
-		if len(p.deferred) > 0 && p.pending.Wait() == nil {
-			if c.outbox != nil {
-				c.flush() // a publisher that listens hears itself after EXEC's reply
-			}
-			for _, m := range p.deferred {
-				s.pubsub.publish(m)
-			}
-		}
-	}
-	clear(settled)
-	c.proposals = settled[:0]
+	clear(c.proposals)
+	c.proposals = c.proposals[:0]
 }
 
 // refusal is what a client is told of effects that did not come through.

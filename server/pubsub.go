@@ -8,16 +8,18 @@ import (
 	"crema/store"
 )
 
-// pubsub knows who listens to what. Channels, sharded channels and patterns
-// are three spaces of names.
+// pubsub knows who listens to what.
 type pubsub struct {
 	srv *Server
 
-	mu       sync.RWMutex // guards the maps; taken after shard locks, before an outbox's
-	channels audience
-	shards   audience
-	patterns audience
+	mu sync.RWMutex // guards what follows; taken after shard locks, before an outbox's
+	audiences
 }
+
+// audiences are the listeners in the three spaces of names.
+type audiences struct{ channels, shards, patterns audience }
+
+func newAudiences() audiences { return audiences{audience{}, audience{}, audience{}} }
 
 // audience maps a name to its listeners. It never holds an empty inner map.
 type audience map[string]map[*conn]struct{}
@@ -29,18 +31,33 @@ func (au audience) join(name string, c *conn) {
 	au[name][c] = struct{}{}
 }
 
-func (au audience) leave(name string, c *conn) {
+// leave tells whether c was there.
+func (au audience) leave(name string, c *conn) bool {
+	_, there := au[name][c]
 	delete(au[name], c)
 	if len(au[name]) == 0 {
 		delete(au, name)
 	}
+	return there
 }
 
 // subscriptions are one connection's names. The maps belong to its goroutine;
-// the counts are for others.
+// the counts are for others, and of what has joined its audience.
 type subscriptions struct {
 	channels, shards, patterns    map[string]struct{}
 	nChannels, nShards, nPatterns atomic.Int32
+
+	// What EXEC has SUBSCRIBEd to and will join when its reply is in the
+	// outbox: messages would overtake the confirmation.
+	joining audiences // of this connection alone
+	joins   []join    // in order; only the first of several of one name counts
+}
+
+// join is one SUBSCRIBE inside EXEC.
+type join struct {
+	sp    *space
+	name  string
+	after int // this many messages of the same EXEC are from before
 }
 
 // count is how many subscriptions of all kinds there are.
@@ -50,7 +67,7 @@ func (s *subscriptions) count() int { return len(s.channels) + len(s.shards) + l
 // what its confirmations are called.
 type space struct {
 	subscribed, unsubscribed string
-	audience                 func(*pubsub) audience
+	audience                 func(*audiences) audience
 	names                    func(*subscriptions) *map[string]struct{}
 	size                     func(*subscriptions) *atomic.Int32
 	count                    func(*subscriptions) int // what a confirmation tells
@@ -60,44 +77,90 @@ func countBoth(s *subscriptions) int { return len(s.channels) + len(s.patterns) 
 
 var (
 	channelSpace = &space{"subscribe", "unsubscribe",
-		func(p *pubsub) audience { return p.channels },
+		func(a *audiences) audience { return a.channels },
 		func(s *subscriptions) *map[string]struct{} { return &s.channels },
 		func(s *subscriptions) *atomic.Int32 { return &s.nChannels }, countBoth}
 	patternSpace = &space{"psubscribe", "punsubscribe",
-		func(p *pubsub) audience { return p.patterns },
+		func(a *audiences) audience { return a.patterns },
 		func(s *subscriptions) *map[string]struct{} { return &s.patterns },
 		func(s *subscriptions) *atomic.Int32 { return &s.nPatterns }, countBoth}
 	shardSpace = &space{"ssubscribe", "sunsubscribe",
-		func(p *pubsub) audience { return p.shards },
+		func(a *audiences) audience { return a.shards },
 		func(s *subscriptions) *map[string]struct{} { return &s.shards },
 		func(s *subscriptions) *atomic.Int32 { return &s.nShards },
 		func(s *subscriptions) int { return len(s.shards) }}
 )
 
 func newPubsub(s *Server) *pubsub {
-	return &pubsub{srv: s, channels: audience{}, shards: audience{}, patterns: audience{}}
+	return &pubsub{srv: s, audiences: newAudiences()}
 }
 
 // subscribe adds a name and confirms it.
 func (p *pubsub) subscribe(c *conn, sp *space, name []byte) {
 	names := sp.names(&c.subs)
-	if _, ok := (*names)[string(name)]; !ok {
-		c.needOutbox()
-		owned := string(name)
-		if *names == nil {
-			*names = map[string]struct{}{}
-		}
-		(*names)[owned] = struct{}{}
-		sp.size(&c.subs).Add(1)
-		// The confirmation goes to the outbox and the name into the audience
-		// in one step: joined first, a message could overtake the
-		// confirmation; confirmed first, a message sent by somebody who saw
-		// the confirmation could miss the subscriber.
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		sp.audience(p).join(owned, c)
+	if _, ok := (*names)[string(name)]; ok {
+		c.confirm(sp.subscribed, resp.Bulk(name), sp.count(&c.subs))
+		return
 	}
-	c.confirm(sp.subscribed, resp.Bulk(name), sp.count(&c.subs))
+	c.needOutbox() // this may wait for the client, so before mu
+	owned := string(name)
+	if *names == nil {
+		*names = map[string]struct{}{}
+	}
+	(*names)[owned] = struct{}{}
+	if c.open {
+		if len(c.subs.joins) == 0 {
+			c.subs.joining = newAudiences()
+		}
+		sp.audience(&c.subs.joining).join(owned, c)
+		c.subs.joins = append(c.subs.joins, join{sp, owned, len(c.deferred)})
+		c.confirm(sp.subscribed, resp.Bulk(name), sp.count(&c.subs))
+		return
+	}
+	frame := confirmation(sp.subscribed, resp.Bulk(name), sp.count(&c.subs), c.proto)
+	// The confirmation goes to the outbox and the name into the audience in one
+	// step: joined first, a message could overtake the confirmation; confirmed
+	// first, a message sent by somebody who saw the confirmation could miss the
+	// subscriber.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.outbox.push(frame)
+	p.join(c, sp, owned)
+}
+
+// join puts a connection into an audience; the caller holds mu.
+func (p *pubsub) join(c *conn, sp *space, name string) {
+	sp.audience(&p.audiences).join(name, c)
+	sp.size(&c.subs).Add(1)
+}
+
+// joinDeferred joins what EXEC has SUBSCRIBEd to before its nth message. What was
+// unsubscribed again meanwhile is not joining any more.
+func (p *pubsub) joinDeferred(c *conn, n int) {
+	s := &c.subs
+	if len(s.joins) == 0 || s.joins[0].after > n {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(s.joins) > 0 && s.joins[0].after <= n {
+		j := s.joins[0]
+		s.joins = s.joins[1:]
+		if j.sp.audience(&s.joining).leave(j.name, c) {
+			p.join(c, j.sp, j.name)
+		}
+	}
+}
+
+// dropJoining takes back what an EXEC that came to nothing has SUBSCRIBEd to.
+func (c *conn) dropJoining() {
+	s := &c.subs
+	for _, j := range s.joins {
+		if j.sp.audience(&s.joining).leave(j.name, c) {
+			delete(*j.sp.names(s), j.name)
+		}
+	}
+	s.joining, s.joins = audiences{}, nil
 }
 
 // unsubscribe drops a name and confirms it, whether it was there or not.
@@ -112,10 +175,14 @@ func (p *pubsub) drop(c *conn, sp *space, name string) {
 		return
 	}
 	delete(names, name)
-	sp.size(&c.subs).Add(-1)
+	if sp.audience(&c.subs.joining).leave(name, c) {
+		return
+	}
 	p.mu.Lock()
-	sp.audience(p).leave(name, c)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if sp.audience(&p.audiences).leave(name, c) {
+		sp.size(&c.subs).Add(-1)
+	}
 }
 
 // leave ends all of a connection's subscriptions without a word.
@@ -130,10 +197,14 @@ func (p *pubsub) leave(c *conn) {
 // confirm sends one confirmation, at once unless it is part of EXEC's reply.
 // CLIENT REPLY OFF does not silence it.
 func (c *conn) confirm(kind string, name resp.Reply, count int) {
-	c.out = resp.Append(c.out, resp.Push(resp.BulkString(kind), name, resp.Int(int64(count))), c.proto)
+	c.out = append(c.out, confirmation(kind, name, count, c.proto)...)
 	if c.outbox != nil && !c.open {
 		c.flush()
 	}
+}
+
+func confirmation(kind string, name resp.Reply, count, proto int) []byte {
+	return resp.Append(nil, resp.Push(resp.BulkString(kind), name, resp.Int(int64(count))), proto)
 }
 
 // message is something published, before it reached anybody.
@@ -142,46 +213,52 @@ type message struct {
 	channel, payload []byte
 }
 
+// of visits those who hear a message, with the words of what they get.
+func (a *audiences) of(m message, visit func(to map[*conn]struct{}, words ...resp.Reply)) {
+	channel, payload := resp.Bulk(m.channel), resp.Bulk(m.payload)
+	if m.sharded {
+		if to := a.shards[string(m.channel)]; len(to) > 0 {
+			visit(to, resp.BulkString("smessage"), channel, payload)
+		}
+		return
+	}
+	if to := a.channels[string(m.channel)]; len(to) > 0 {
+		visit(to, resp.BulkString("message"), channel, payload)
+	}
+	for pattern, to := range a.patterns {
+		if resp.Match([]byte(pattern), m.channel, false) {
+			visit(to, resp.BulkString("pmessage"), resp.BulkString(pattern), channel, payload)
+		}
+	}
+}
+
 // publish hands a message to everybody who listens, and counts them. Frames
 // are encoded once per protocol and shared.
 func (p *pubsub) publish(m message) (receivers int) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if m.sharded {
-		return p.deliver(p.shards[string(m.channel)], resp.BulkString("smessage"), resp.Bulk(m.channel), resp.Bulk(m.payload))
-	}
-	n := p.deliver(p.channels[string(m.channel)], resp.BulkString("message"), resp.Bulk(m.channel), resp.Bulk(m.payload))
-	for pattern, to := range p.patterns {
-		if resp.Match([]byte(pattern), m.channel, false) {
-			n += p.deliver(to, resp.BulkString("pmessage"), resp.BulkString(pattern), resp.Bulk(m.channel), resp.Bulk(m.payload))
-		}
-	}
-	return n
+	p.of(m, func(to map[*conn]struct{}, words ...resp.Reply) { receivers += p.deliver(to, words) })
+	return receivers
 }
 
-// receivers counts who would get a message.
-func (p *pubsub) receivers(m message) int {
+// receivers counts who would get a message of c's, c itself included if it is
+// about to listen.
+func (p *pubsub) receivers(c *conn, m message) (n int) {
+	count := func(to map[*conn]struct{}, _ ...resp.Reply) { n += len(to) }
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if m.sharded {
-		return len(p.shards[string(m.channel)])
-	}
-	n := len(p.channels[string(m.channel)])
-	for pattern, to := range p.patterns {
-		if resp.Match([]byte(pattern), m.channel, false) {
-			n += len(to)
-		}
-	}
+	p.of(m, count)
+	c.subs.joining.of(m, count)
 	return n
 }
 
 // deliver pushes one frame to each listener; the caller holds mu.
-func (p *pubsub) deliver(to map[*conn]struct{}, elems ...resp.Reply) int {
+func (p *pubsub) deliver(to map[*conn]struct{}, words []resp.Reply) int {
 	var frames [4][]byte // by protocol
 	for c := range to {
 		proto := int(c.protoSeen.Load())
 		if frames[proto] == nil {
-			frames[proto] = resp.Append(nil, resp.Push(elems...), proto)
+			frames[proto] = resp.Append(nil, resp.Push(words...), proto)
 		}
 		c.outbox.push(frames[proto])
 	}
@@ -218,15 +295,24 @@ func (p *pubsub) announce(events []store.Event, wanted store.EventClass) {
 }
 
 // needOutbox makes sure that messages can reach the connection. What it still
-// has to say goes first.
+// has to say goes first, for which this may wait: no lock may be held.
 func (c *conn) needOutbox() {
-	if c.outbox != nil {
-		return
-	}
 	if !c.open {
 		c.flush()
 	}
-	c.outbox = newOutbox(c.sock, c.outboxLimit, c.tooSlow, &c.srv.stats.bytesOut)
+	if c.outbox == nil {
+		c.outbox = newOutbox(c.sock, c.outboxLimit, c.tooSlow, &c.srv.stats.bytesOut)
+	}
+}
+
+// say hands the connection's own replies to its outbox. Where messages come in
+// between they count against the limit like these, as in Redis; otherwise
+// they wait for the client like any write, but never with shards held.
+func (c *conn) say(frame []byte) bool {
+	if c.open || c.subs.count() > 0 || c.monitor.Load() {
+		return c.outbox.push(frame)
+	}
+	return c.outbox.reply(frame)
 }
 
 // tooSlow gives up a client whose messages do not fit its outbox any more.

@@ -51,16 +51,32 @@ func (c *conn) publish(m message) resp.Reply {
 	}
 	m.channel, m.payload = bytes.Clone(m.channel), bytes.Clone(m.payload)
 	c.deferred = append(c.deferred, m)
-	return resp.Int(int64(c.srv.pubsub.receivers(m)))
+	c.deferredBytes += messageOverhead + int64(len(m.channel)+len(m.payload))
+	return resp.Int(int64(c.srv.pubsub.receivers(c, m)))
 }
 
-// announceDeferred publishes what waited for the commit.
+// messageOverhead is what a waiting message costs beside its bytes.
+const messageOverhead = 96
+
+// announceDeferred publishes what waited for the commit, and subscribes to it.
+// One that listens hears itself after its replies, those of EXEC included.
 func (c *conn) announceDeferred() {
-	for _, m := range c.deferred {
+	if len(c.deferred)+len(c.subs.joins) > 0 && c.subs.count() > 0 {
+		c.flush()
+	}
+	for i, m := range c.deferred {
+		c.srv.pubsub.joinDeferred(c, i)
 		c.srv.pubsub.publish(m)
 	}
+	c.srv.pubsub.joinDeferred(c, len(c.deferred))
+	c.dropDeferred()
+}
+
+// dropDeferred forgets it.
+func (c *conn) dropDeferred() {
+	c.dropJoining()
 	clear(c.deferred)
-	c.deferred = c.deferred[:0]
+	c.deferred, c.deferredBytes = c.deferred[:0], 0
 }
 
 // SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE name [name …]
@@ -116,7 +132,7 @@ func (p *pubsub) list(sp *space, a *resp.Args) resp.Reply {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	names := []resp.Reply{}
-	for name := range sp.audience(p) {
+	for name := range sp.audience(&p.audiences) {
 		if pattern == nil || resp.Match(pattern, []byte(name), false) {
 			names = append(names, resp.BulkString(name))
 		}
@@ -137,7 +153,7 @@ func (p *pubsub) sizes(sp *space, a *resp.Args) resp.Reply {
 	defer p.mu.RUnlock()
 	elems := make([]resp.Reply, 0, 2*a.Left())
 	for _, name := range a.Rest() {
-		elems = append(elems, resp.Bulk(name), resp.Int(int64(len(sp.audience(p)[string(name)]))))
+		elems = append(elems, resp.Bulk(name), resp.Int(int64(len(sp.audience(&p.audiences)[string(name)]))))
 	}
 	return resp.Array(elems...)
 }

@@ -36,8 +36,8 @@ func (c *conn) dispatch(words [][]byte) {
 		c.queue(row, named, words)
 		return
 	}
-	if c.srv.pause.on.Load() {
-		c.srv.pause.wait(c, row)
+	if c.srv.pause.on.Load() && !c.srv.pause.wait(c, row) {
+		return
 	}
 	if log := c.srv.durability; log != nil {
 		log.WaitRoom()
@@ -93,6 +93,7 @@ func (c *conn) reject(row *command, why resp.Reply) {
 func (c *conn) call(row *command, named int, words [][]byte) {
 	c.lastRow.Store(row)
 	c.args = resp.NewArgs(row.name, words, named)
+	began := c.clock.now
 	var r resp.Reply
 	from, proposed := len(c.out), len(c.proposals)
 	switch {
@@ -112,8 +113,8 @@ func (c *conn) call(row *command, named int, words [][]byte) {
 	if len(c.proposals) > proposed && !c.open {
 		c.proposals[proposed].from, c.proposals[proposed].to = from, len(c.out)
 	}
-	d := c.clock.tick()
-	c.srv.observe(c, row, words, d, r.IsError())
+	c.clock.tick()
+	c.srv.observe(c, row, words, c.clock.now-began, r.IsError())
 }
 
 // callAlone gives one data command a Tx of its own: evaluate, commit, answer.

@@ -23,7 +23,9 @@ func cmdScan(tx *store.Tx, a *resp.Args) resp.Reply {
 	for a.More() && !a.Failed() {
 		switch {
 		case a.Left() > 1 && a.Match("MATCH"):
-			pattern = a.Bytes()
+			if pattern = a.Bytes(); len(pattern) > maxPatternBytes {
+				a.Fail(resp.ErrPatternTooLong)
+			}
 		case a.Left() > 1 && a.Match("COUNT"):
 			if count = a.Int(); count < 1 {
 				a.Fail(resp.ErrSyntax)

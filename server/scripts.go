@@ -18,8 +18,9 @@ import (
 type scripts struct {
 	engine *script.Engine
 
-	mu      sync.Mutex // guards running
+	mu      sync.Mutex // guards what follows
 	running context.CancelCauseFunc
+	closed  bool // the server is going down: scripts end as they begin
 }
 
 func newScripts() *scripts { return &scripts{engine: script.New(script.DefaultLimits)} }
@@ -33,6 +34,14 @@ func (s *scripts) kill() bool {
 	}
 	s.running(script.ErrKilled)
 	return true
+}
+
+// close stops the running script and every later one.
+func (s *scripts) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.kill()
 }
 
 func scriptRows() []command {
@@ -75,7 +84,7 @@ func (c *conn) evalSource(a *resp.Args, readOnly bool) resp.Reply {
 	if err != nil {
 		return resp.Error(err.Error())
 	}
-	return c.runScript(sha, keys, argv, readOnly)
+	return c.runScript(sha, source, keys, argv, readOnly)
 }
 
 func (c *conn) evalSHA(a *resp.Args, readOnly bool) resp.Reply {
@@ -90,7 +99,7 @@ func (c *conn) evalSHA(a *resp.Args, readOnly bool) resp.Reply {
 	if !c.srv.scripts.engine.Exists(sha) {
 		return resp.ErrNoScript
 	}
-	return c.runScript(sha, keys, argv, readOnly)
+	return c.runScript(sha, nil, keys, argv, readOnly)
 }
 
 // shaDigits is how long a SHA-1 is in hexadecimal.
@@ -111,8 +120,9 @@ func scriptWords(a *resp.Args) (keys, argv [][]byte, bad resp.Reply) {
 	return rest[:n], rest[n:], resp.None
 }
 
-// runScript evaluates a script, in a Tx of its own or in EXEC's.
-func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Reply {
+// runScript evaluates a script, in a Tx of its own or in EXEC's. source is nil if
+// only its SHA-1 was given.
+func (c *conn) runScript(sha string, source []byte, keys, argv [][]byte, readOnly bool) resp.Reply {
 	c.srv.monitors.feed(c, c.args.Words) // now, so that it is shown before the commands inside
 	flags := c.srv.scripts.engine.Flags(sha)
 	if readOnly && flags.Declared && !flags.NoWrites {
@@ -127,7 +137,7 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 	}
 	h := &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM}
 	if !alone {
-		reply, err := c.runLua(h, sha, keys, argv)
+		reply, err := c.runLua(h, sha, source, keys, argv)
 		if err != nil {
 			c.aborted = reply // EXEC discards everything
 		}
@@ -140,17 +150,18 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 			return resp.ErrBusy
 		}
 		c.open = true
-		reply, err := c.runLua(h, sha, keys, argv)
+		reply, err := c.runLua(h, sha, source, keys, argv)
 		c.open = false
 		if err != nil {
 			c.tx.Discard()
-			c.deferred = c.deferred[:0]
+			c.dropDeferred()
 			return reply
 		}
 		by := c.blocked()
 		if by == nil {
+			proposed := len(c.proposals)
 			c.commit()
-			c.announceDeferred()
+			c.announceCommitted(proposed)
 			return reply
 		}
 		c.retract(by)
@@ -159,15 +170,25 @@ func (c *conn) runScript(sha string, keys, argv [][]byte, readOnly bool) resp.Re
 
 // runLua runs a script in the open Tx. The error is why it was stopped, and the
 // reply then says so.
-func (c *conn) runLua(h *host, sha string, keys, argv [][]byte) (resp.Reply, error) {
+func (c *conn) runLua(h *host, sha string, source []byte, keys, argv [][]byte) (resp.Reply, error) {
 	db := c.db.Load()
 	ctx, cancel := c.srv.scripts.begin()
+	defer c.srv.scripts.end(cancel)
 	h.stop = cancel
-	reply, err := c.srv.scripts.engine.Run(ctx, sha, keys, argv, h)
+	engine := c.srv.scripts.engine
+	reply, err := engine.Run(ctx, sha, keys, argv, h)
+	for errors.Is(err, script.ErrNoScript) { // flushed while this waited for its turn
+		if source == nil {
+			return resp.ErrNoScript, nil
+		}
+		if _, err := engine.Prepare(source); err != nil {
+			return resp.Error(err.Error()), nil
+		}
+		reply, err = engine.Run(ctx, sha, keys, argv, h)
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // also when the script came to an end before it noticed
 	}
-	c.srv.scripts.end(cancel)
 	c.inScript = false
 	c.selectDB(int(db)) // SELECT inside a script ends with it
 	if err != nil {
@@ -193,6 +214,9 @@ func (s *scripts) begin() (context.Context, context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = cancel
+	if s.closed {
+		cancel(script.ErrKilled)
+	}
 	return ctx, cancel
 }
 
@@ -211,13 +235,16 @@ type host struct {
 	stop     context.CancelCauseFunc
 }
 
+// maxLogLine is how much of a redis.log is kept.
+const maxLogLine = 1 << 10
+
 // Log is redis.log.
 func (h *host) Log(level int, text string) {
 	levels := []slog.Level{slog.LevelDebug, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn}
-	h.c.srv.log.Log(context.Background(), levels[level], "script: "+text)
+	h.c.srv.log.Log(context.Background(), levels[level], "script: "+text[:min(len(text), maxLogLine)])
 }
 
-// SetProto is redis.setresp; replies carry both shapes, so nothing depends on it.
+// SetProto is redis.setresp. Replies here know both shapes, so nothing changes.
 func (h *host) SetProto(int) {}
 
 // Check is redis.acl_check_cmd.
@@ -233,22 +260,24 @@ func (h *host) Check(words [][]byte) (allowed, known bool) {
 // Call runs one command for redis.call and redis.pcall.
 func (h *host) Call(words [][]byte) resp.Reply {
 	c := h.c
-	row, named, bad := c.srv.table.lookup(words)
+	row, named, _ := c.srv.table.lookup(words)
 	if row == nil {
 		return resp.ErrUnknownInScript
 	}
 	if !row.checkArity(words) {
 		return resp.ErrArityInScript
 	}
-	if bad = h.refuse(row); bad.IsError() {
+	if bad := h.refuse(row); bad.IsError() {
 		row.stat.rejected.Add(1)
 		return bad
 	}
-	if row.flags&write != 0 && c.tx.PendingBytes() > maxScriptBytes {
+	if row.mayChange() && c.tx.PendingBytes()+c.deferredBytes > maxScriptBytes {
 		h.stop(errTooBig)
 		return resp.ErrScriptTooBig
 	}
 	c.inScript = true
+	c.clock.tick()
+	began := c.clock.now
 	args := resp.NewArgs(row.name, words, named)
 	var r resp.Reply
 	if row.run != nil {
@@ -256,7 +285,8 @@ func (h *host) Call(words [][]byte) resp.Reply {
 	} else {
 		r = row.session(c, &args)
 	}
-	c.srv.observe(c, row, words, c.clock.tick(), r.IsError())
+	c.clock.tick()
+	c.srv.observe(c, row, words, c.clock.now-began, r.IsError())
 	if r.IsError() {
 		c.srv.stats.countError(r.Bytes)
 	}

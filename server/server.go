@@ -41,9 +41,11 @@ type Server struct {
 	stats    serverStats
 	rates    rates
 
+	authLog     seldom // failed authentications
 	clockOffset time.Duration
 	listeners   []net.Listener
-	conns       sync.WaitGroup // goroutines that serve connections
+	conns       sync.WaitGroup // what enter let in: connections served, commands of in-process doors
+	entry       sync.RWMutex   // taken to enter; while it is locked draining becomes true
 	draining    atomic.Bool
 	stop        chan struct{} // closed when somebody asks the server to end
 	stopOnce    sync.Once
@@ -71,6 +73,10 @@ func New(cfg Config) (*Server, error) {
 		stop:        make(chan struct{}),
 	}
 	s.log = cfg.logger(s.logLevel)
+	if files := availableFiles() - reservedFiles; set.maxClients > files && files > 0 {
+		s.log.Warn("maxclients lowered to what the limit of open files allows", "maxclients", files)
+		set.maxClients = files
+	}
 	s.pubsub = newPubsub(s)
 	s.stats.errors = map[string]int64{}
 	s.table = newTable(allRows()...)
@@ -100,6 +106,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	return s, nil
 }
+
+// reservedFiles are for everything that is not a client.
+const reservedFiles = 32
 
 // allRows is the command table, family by family.
 func allRows() [][]command {
@@ -144,7 +153,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	grace, done := context.WithTimeout(context.Background(), s.cfg.ShutdownGrace)
 	defer done()
-	return errors.Join(err, s.Shutdown(grace))
+	s.Shutdown(grace) // whom it had to cut off it has logged
+	return err
 }
 
 // requestShutdown makes Serve return.
@@ -153,7 +163,7 @@ func (s *Server) requestShutdown() { s.stopOnce.Do(func() { close(s.stop) }) }
 // Shutdown stops accepting, lets every connection finish what it has read,
 // and closes what is still open when ctx ends. It may be called repeatedly.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
+	s.closeEntry()
 	s.requestShutdown()
 	for _, l := range s.listeners {
 		l.Close()
@@ -171,15 +181,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.conns.Wait()
 		close(drained)
 	}()
-	var err error
-	select {
-	case <-drained:
-	case <-ctx.Done():
-		s.scripts.kill()
-		s.clients.each(func(c *conn) { c.close() })
-		<-drained
-		err = fmt.Errorf("drain connections: %w", ctx.Err())
-	}
+	err := s.drain(ctx, drained)
 	s.closeOnce.Do(func() {
 		s.store.Close()
 		if s.durability != nil {
@@ -187,6 +189,44 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	})
 	return err
+}
+
+// What Shutdown allows for, beside its context.
+const (
+	scriptGrace = time.Second // how long a running script may go on
+	cutGrace    = time.Second // how long a connection may take to notice that it was cut
+)
+
+// drain waits for the connections to end: scripts are stopped early, so that
+// their clients are told, and who is still there when ctx ends is cut off.
+func (s *Server) drain(ctx context.Context, drained <-chan struct{}) error {
+	script := time.NewTimer(scriptGrace)
+	defer script.Stop()
+	for {
+		select {
+		case <-drained:
+			return nil
+		case <-script.C:
+			s.scripts.close()
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	s.scripts.close()
+	cut := 0
+	s.clients.each(func(c *conn) {
+		c.close()
+		cut++
+	})
+	s.log.Warn("cut off clients that did not finish in time", "clients", cut)
+	timer := time.NewTimer(cutGrace)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+	}
+	return fmt.Errorf("drain connections: %w", ctx.Err())
 }
 
 // Addr is where TCP clients connect: host:port, the first one bound.
@@ -216,6 +256,3 @@ func (s *Server) TLSAddr() string {
 	}
 	return ""
 }
-
-// MemoryLimit is maxmemory in bytes, 0 for none.
-func (s *Server) MemoryLimit() int64 { return s.settings().maxMemory }

@@ -59,6 +59,9 @@ func (s *Server) change(edit func(*settings)) {
 		c.MaxValueBytes = next.limits.MaxBulkBytes
 	})
 	s.store.WantEvents(next.events)
+	if s.cfg.OnMaxMemory != nil {
+		s.cfg.OnMaxMemory(next.maxMemory)
+	}
 	s.users.setDefaultPassword(next.requirepass)
 	s.logLevel.Set(slogLevel(next.logLevel))
 }

@@ -29,6 +29,8 @@ type serverStats struct {
 // maxErrorCodes bounds errorstats: scripts can invent codes.
 const maxErrorCodes = 128
 
+const maxErrorCode = 32 // bytes of a code
+
 // countError counts an error reply under its first word.
 func (s *serverStats) countError(text []byte) {
 	s.errorReplies.Add(1)
@@ -39,6 +41,7 @@ func (s *serverStats) countError(text []byte) {
 			break
 		}
 	}
+	code = code[:min(len(code), maxErrorCode)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n, ok := s.errors[string(code)]; ok || len(s.errors) < maxErrorCodes {
@@ -105,3 +108,13 @@ func (c *clock) ms() int64 { return c.micros() / 1000 }
 
 // micros is unix microseconds.
 func (c *clock) micros() int64 { return c.wall + int64(c.now/time.Microsecond) }
+
+// seldom lets something be logged once a second: what strangers cause must not
+// fill a disk.
+type seldom struct{ last atomic.Int64 } // unix s
+
+func (s *seldom) allow() bool {
+	now := time.Now().Unix()
+	last := s.last.Load()
+	return now != last && s.last.CompareAndSwap(last, now)
+}

@@ -60,7 +60,7 @@ type tracker struct {
 	redirect int64 // the connection that is told instead, 0 = none
 	target   *conn // it
 	broken   bool  // it was gone when it should have been told
-	keys     map[trackedKey]struct{}
+	keys     map[trackedKey]ownership
 	busy     bool         // commands are being answered: invalidations wait
 	pending  []byte       // those that wait
 	writing  store.Shards // what the Tx holds that c is committing, under NOLOOP
@@ -72,6 +72,14 @@ type trackedKey struct {
 	db  uint8
 	key string
 }
+
+// ownership tells who may be changing a key that was read.
+type ownership bool
+
+const (
+	notOwn ownership = false
+	own    ownership = true // the connection itself is, under NOLOOP
+)
 
 func newTracking(st *store.Store) *tracking {
 	return &tracking{store: st, all: map[*tracker]struct{}{}, prefixes: map[string]map[*tracker]struct{}{}}
@@ -90,7 +98,7 @@ func (tr *tracking) join(c *conn, mode trackingMode, target *conn, prefixes []st
 	t := c.tracker.Load()
 	if t == nil {
 		c.needOutbox()
-		t = &tracker{c: c, busy: true, keys: map[trackedKey]struct{}{}}
+		t = &tracker{c: c, busy: true, keys: map[trackedKey]ownership{}}
 	}
 	if mode.bcast && len(prefixes) == 0 {
 		prefixes = []string{""}
@@ -184,37 +192,64 @@ func (t *tracker) remember(row *command, words [][]byte) {
 	}
 	tx := &t.c.tx
 	row.keys.each(words, func(key []byte) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if _, ok := t.keys[trackedKey{uint8(tx.DB()), string(key)}]; ok {
+		if !t.adopt(uint8(tx.DB()), key) {
 			return
 		}
-		k := trackedKey{uint8(tx.DB()), string(key)}
-		t.keys[k] = struct{}{}
+		// Without t's mutex: ListenOnce takes that of a shard, under which
+		// others call Touched.
+		tx.ListenOnce(string(key), t)
 		t.c.srv.tracking.items.Add(1)
-		tx.ListenOnce(k.key, t)
 	})
 }
 
-// Touched is what the store calls when a key that was read changes, expires or
-// is evicted, once.
+// adopt makes a key t's; false means that it was before. Only c's goroutine
+// does this, so whoever is told true is the one to listen.
+func (t *tracker) adopt(db uint8, key []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.keys[trackedKey{db, string(key)}]; ok {
+		return false
+	}
+	t.keys[trackedKey{db, string(key)}] = notOwn
+	return true
+}
+
+// Touched is what the store calls when a key that was read changes, expires, is
+// evicted or forgotten, once.
 func (t *tracker) Touched(db int, key []byte) {
 	k := trackedKey{uint8(db), string(key)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.keys[k]; !ok {
+	own, ok := t.keys[k]
+	if !ok {
 		return
 	}
 	delete(t.keys, k)
 	t.c.srv.tracking.items.Add(-1)
-	if !t.off && !t.mode.bcast && !t.own(key) {
+	if !t.off && !t.mode.bcast && own == notOwn {
 		t.tell(&invalidation{what: resp.Array(resp.Bulk(key))})
 	}
 }
 
-// own tells whether a NOLOOP connection itself is changing the key: the shards
-// that its Tx holds nobody else can be changing. The caller holds mu.
-func (t *tracker) own(key []byte) bool {
+// writes is called by a NOLOOP connection before and after it makes its effects
+// happen: it hears nothing of them. Of the keys that it has read only those
+// among them count, because any other may be forgotten at the same time, which
+// it must hear.
+func (t *tracker) writes(shards store.Shards, effects []store.Effect, own ownership) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writing = shards
+	for i := range effects {
+		f := &effects[i]
+		if _, ok := t.keys[trackedKey{f.DB, string(f.Key)}]; ok {
+			t.keys[trackedKey{f.DB, string(f.Key)}] = own
+		}
+	}
+}
+
+// applies tells whether a NOLOOP connection itself is what applies an effect on
+// a key: nobody else can on the shards that its Tx holds. The caller holds mu.
+func (t *tracker) applies(key []byte) bool {
 	return t.writing != 0 && t.writing&t.c.srv.store.ShardOf(key) != 0
 }
 
@@ -256,7 +291,7 @@ func (tr *tracking) Applied(effects []store.Effect) {
 		inv := &invalidation{what: resp.Array(list...)}
 		for t := range to {
 			t.mu.Lock()
-			if !t.own(keys[0]) { // one Tx, so all of them are or none
+			if !t.applies(keys[0]) { // one Tx, so all of them or none
 				t.tell(inv)
 			}
 			t.mu.Unlock()

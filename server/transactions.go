@@ -135,12 +135,12 @@ func cmdExec(c *conn, _ *resp.Args) resp.Reply {
 	defer c.tx.End()
 	for {
 		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), c.execScope(m)); err != nil {
-			return resp.ErrBusy
+			return resp.ErrExecAbortedBy(resp.ErrBusy)
 		}
 		c.tx.Read(&c.watch)
 		// Under the shards of the watched keys nobody can change them any more:
 		// checked before, a write between the check and Begin would be missed.
-		if c.watching && c.watch.Dirty(c.clock.ms()) {
+		if c.watching && c.watch.Dirty(c.tx.Now()) {
 			return resp.NilArray
 		}
 		db, mark := c.db.Load(), len(c.out)
@@ -159,7 +159,7 @@ func (c *conn) execScope(m *multi) store.Scope {
 	scope := store.Scope{Shards: c.srv.store.WatchShards(&c.watch), PinAll: c.watching, NoTouch: c.noTouch.Load()}
 	for _, q := range m.queue {
 		if q.row.flags&runsScript != 0 {
-			scope.Shards = store.AllShards
+			scope.Shards, scope.PinAll = store.AllShards, true // what a script writes is pinned
 		}
 		if q.row.session != nil {
 			// It may look into the store by itself (INFO, UNWATCH), which
@@ -186,7 +186,7 @@ func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
 		c.callQueued(q)
 		if c.aborted.Kind != resp.KindNone {
 			c.tx.Discard()
-			c.deferred = c.deferred[:0]
+			c.dropDeferred()
 			c.out = c.out[:mark]
 			return c.aborted, nil
 		}
@@ -194,14 +194,12 @@ func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
 	if by := c.blocked(); by != nil {
 		return resp.None, by
 	}
+	proposed := len(c.proposals)
 	c.commit()
 	if c.replyMode != replyOn {
 		c.out = c.out[:mark]
 	}
-	if c.subs.count() > 0 && len(c.proposals) == 0 {
-		c.flush() // a publisher that listens hears itself after EXEC's reply
-	}
-	c.announceDeferred()
+	c.announceCommitted(proposed)
 	return resp.None, nil
 }
 

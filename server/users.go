@@ -107,7 +107,9 @@ func (c *conn) authenticate(name, password []byte) resp.Reply {
 	u := c.srv.users.authenticate(name, password)
 	if u == nil {
 		c.srv.stats.authFails.Add(1)
-		c.srv.log.Warn("authentication failed", "id", c.id, "addr", c.addr)
+		if c.srv.authLog.allow() {
+			c.srv.log.Warn("authentication failed", "id", c.id, "addr", c.addr, "failures", c.srv.stats.authFails.Load())
+		}
 		return resp.ErrWrongPass
 	}
 	c.login(u)

@@ -22,9 +22,11 @@ func (tx *Tx) Begin(s *Store, now int64, db int, sc Scope) error {
 		if l == nil {
 			break
 		}
+		began := time.Now()
 		if err := l.wait(s.cfg.Load().BusyAfter); err != nil {
 			return err
 		}
+		now += time.Since(began).Milliseconds() // the reading is from before the wait
 	}
 	tx.begun(s, now, db, sc)
 	return nil

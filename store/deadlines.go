@@ -72,19 +72,6 @@ func (d deadlines) collect(now int64, i, limit int, up []*entry) []*entry {
 	return d.collect(now, 2*i+2, limit, up)
 }
 
-// countExpired adds to n, by slot, the entries that have expired and are still
-// in memory. Its cost is that of those entries: a heap's late half is not entered.
-func (d deadlines) countExpired(now int64, i int, n *[NumDBs]int) {
-	if i >= len(d) || !expired(d[i].at, now) {
-		return
-	}
-	if expired(d[i].e.deadline, now) {
-		n[d[i].e.slot]++
-	}
-	d.countExpired(now, 2*i+1, n)
-	d.countExpired(now, 2*i+2, n)
-}
-
 func (d deadlines) up(i int) {
 	f := d[i]
 	for i > 0 {

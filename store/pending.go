@@ -11,9 +11,10 @@ import (
 type Pending struct {
 	Effects []Effect // all of them; those with Local set need not go into the log
 
-	// Applied, if not nil, is called once the effects are applied, with their
-	// shards still held: for announcing them. It must not open a Tx.
-	Applied func()
+	// Applying and Applied, if not nil, are called before and after the effects
+	// are applied, with their shards held: for announcing them. They must not
+	// open a Tx.
+	Applying, Applied func()
 
 	shards Shards
 	all    bool // a flush or a swap: everything is held
@@ -83,6 +84,9 @@ func (s *Store) mark(p, holder *Pending, latched bool) {
 	}
 }
 
+// Shards is where p's keys live.
+func (p *Pending) Shards() Shards { return p.shards }
+
 // Wait returns when the effects are applied, or with the reason why they were
 // not, or may not have been.
 func (p *Pending) Wait() error {
@@ -107,6 +111,9 @@ func (s *Store) Fail(p *Pending, err error) {
 func (s *Store) finish(p *Pending, err error) {
 	s.hold(p.shards)
 	if err == nil {
+		if p.Applying != nil {
+			p.Applying()
+		}
 		s.Apply(p.Effects)
 		if p.Applied != nil {
 			p.Applied()
@@ -116,21 +123,6 @@ func (s *Store) finish(p *Pending, err error) {
 	s.give(p.shards)
 	p.err = err
 	close(p.done)
-}
-
-// Replay applies effects of the log that no Tx of this process waits for.
-func (s *Store) Replay(effects []Effect) {
-	var shards Shards
-	for i := range effects {
-		if f := &effects[i]; f.Op == OpFlush || f.Op == OpSwap {
-			shards = AllShards
-		} else {
-			shards |= s.ShardOf(f.Key)
-		}
-	}
-	s.hold(shards)
-	s.Apply(effects)
-	s.give(shards)
 }
 
 // Blocked is a Pending that holds something tx has looked at, nil if there is

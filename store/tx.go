@@ -77,7 +77,7 @@ func (tx *Tx) Effects() []Effect {
 
 const allFlushed = 1<<NumDBs - 1
 
-// PendingBytes is how much the effects recorded so far hold, keys and values.
+// PendingBytes is about what the effects recorded so far cost.
 func (tx *Tx) PendingBytes() int64 { return tx.bytes }
 
 // Events is what Notify has recorded so far, in order.
@@ -159,8 +159,8 @@ func (tx *Tx) record(f Effect) {
 	}
 }
 
-// bytes is what an effect holds, beside its fixed size.
-func (f *Effect) bytes() int64 { return int64(len(f.Key) + len(f.Value)) }
+// bytes is about what an effect costs while it waits, and the entry after it.
+func (f *Effect) bytes() int64 { return int64(entryOverhead + len(f.Key) + len(f.Value)) }
 
 func (tx *Tx) indexEffects() {
 	if tx.byHash == nil {

@@ -2,17 +2,14 @@ package store
 
 import "math/rand/v2"
 
-// Len is how many live keys the current database has.
+// Len is how many keys the current database has. Like DBSIZE in Redis it counts
+// those that have expired and are not deleted yet.
 func (tx *Tx) Len() int {
 	tx.needAll()
 	n := 0
 	if db, ok := tx.beneath(); ok {
 		for i := range tx.s.shards {
-			sh := &tx.s.shards[i]
-			var dead [NumDBs]int
-			sh.deadlines.countExpired(tx.now, 0, &dead)
-			slot := sh.slots[db]
-			n += sh.indexes[slot].len() - dead[slot]
+			n += tx.s.shards[i].db(db).len()
 		}
 	}
 	for i := range tx.effects {
@@ -20,10 +17,11 @@ func (tx *Tx) Len() int {
 		if int(f.DB) != tx.db {
 			continue
 		}
-		if e := tx.underlying(tx.db, f.Key, f.hash); e != nil && !expired(e.deadline, tx.now) {
+		stored := tx.underlying(tx.db, f.Key, f.hash) != nil
+		if stored {
 			n--
 		}
-		if _, live, _, _ := tx.look(tx.db, f.Key, f.hash); live {
+		if f.Op == OpPut || stored && f.Op == OpExpire {
 			n++
 		}
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 )
 
@@ -45,7 +46,8 @@ type watcher struct {
 type Watch struct {
 	dirty    atomic.Bool
 	keys     []watchKey
-	deadline int64 // the earliest of the watched keys, unix ms, 0 = none
+	has      map[watchKey]struct{} // keys, once there are many
+	deadline int64                 // the earliest of the watched keys, unix ms, 0 = none
 }
 
 // Touched makes w dirty.
@@ -71,16 +73,34 @@ func (s *Store) WatchShards(w *Watch) Shards {
 
 // Watch adds a key to w. No Tx of the caller may be open.
 func (s *Store) Watch(w *Watch, db int, key []byte) {
-	for i := range w.keys {
-		if int(w.keys[i].db) == db && w.keys[i].key == string(key) {
-			return
-		}
-	}
 	k := watchKey{uint8(db), string(key)}
+	if w.watches(k) {
+		return
+	}
 	w.keys = append(w.keys, k)
+	if w.has != nil {
+		w.has[k] = struct{}{}
+	}
 	if deadline := s.listen(k, w); deadline != 0 && (w.deadline == 0 || deadline < w.deadline) {
 		w.deadline = deadline
 	}
+}
+
+// fewWatched keys are searched one by one.
+const fewWatched = 16
+
+func (w *Watch) watches(k watchKey) bool {
+	if len(w.keys) < fewWatched {
+		return slices.Contains(w.keys, k)
+	}
+	if w.has == nil {
+		w.has = make(map[watchKey]struct{}, 2*len(w.keys))
+		for _, k := range w.keys {
+			w.has[k] = struct{}{}
+		}
+	}
+	_, ok := w.has[k]
+	return ok
 }
 
 // listen registers l and returns the deadline of the key, 0 if it has none or
@@ -186,7 +206,7 @@ func (s *Store) Unwatch(w *Watch) {
 		s.unlisten(k, w)
 	}
 	clear(w.keys)
-	w.keys, w.deadline = w.keys[:0], 0
+	w.keys, w.has, w.deadline = w.keys[:0], nil, 0
 	w.dirty.Store(false) // nobody can touch it any more
 }
 

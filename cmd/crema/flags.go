@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,11 @@ func serveSettings(cfg *server.Config, dataDir *string, logTo io.Writer) []setti
 		{"requirepass", "password of the default user", false, text(&cfg.RequirePass)},
 		{"user", "NAME:PASSWORD[:READONLY], a further user (repeatable)", true, func(s string) error {
 			u, err := parseUser(s)
+			for _, other := range cfg.Users {
+				if err == nil && other.Name == u.Name {
+					err = fmt.Errorf("user %s is given twice", u.Name)
+				}
+			}
 			cfg.Users = append(cfg.Users, u)
 			return err
 		}},
@@ -207,7 +213,7 @@ func parseYesNo(s string) (bool, error) {
 
 func parseCount(s string) (int, error) {
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || n > math.MaxInt32 {
 		return 0, fmt.Errorf("%q is not a count", s)
 	}
 	return n, nil

@@ -169,7 +169,7 @@ func TestSIGTERMDrains(t *testing.T) {
 	if line, err := replies.ReadString('\n'); line != "+PONG\r\n" {
 		t.Fatalf("%q %v", line, err)
 	}
-	io.WriteString(busy, "EVAL \"local t = {} for i = 1, 3e6 do t[i % 100] = i end return 'done'\" 0\r\n")
+	io.WriteString(busy, "EVAL \"local t = {} for i = 1, 3e5 do t[i % 100] = i end return 'done'\" 0\r\n")
 	for !strings.Contains(talk(t, addr, "CLIENT LIST"), "cmd=eval") {
 	}
 	cmd.Process.Signal(syscall.SIGTERM)

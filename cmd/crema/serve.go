@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"runtime/debug"
 	"strconv"
@@ -21,15 +22,13 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout, 
 		fmt.Fprintf(stderr, "crema: %v\n", err)
 		return exitUsage
 	}
+	if env("GOMEMLIMIT") == "" {
+		cfg.OnMaxMemory = limitMemory
+	}
 	srv, err := server.New(cfg)
 	if err != nil {
 		fmt.Fprintf(stderr, "crema: %v\n", err)
 		return exitUsage
-	}
-	// The collector works harder before the process outgrows what it was
-	// given: a sixth above maxmemory for buffers and its own headroom.
-	if limit := srv.MemoryLimit(); limit > 0 && env("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit + limit/6)
 	}
 	printURLs(stdout, cfg, srv)
 	if err := srv.Serve(ctx); err != nil {
@@ -38,6 +37,19 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout, 
 	}
 	return exitOK
 }
+
+// limitMemory has the collector work harder before the process outgrows what it
+// was given: maxmemory, and a sixth for buffers and the collector's own headroom.
+func limitMemory(maxMemory int64) {
+	limit := int64(math.MaxInt64)
+	if maxMemory > 0 {
+		limit = max(maxMemory+maxMemory/6, minMemoryLimit)
+	}
+	debug.SetMemoryLimit(limit)
+}
+
+// minMemoryLimit keeps a tiny maxmemory from making the collector run all the time.
+const minMemoryLimit = 64 << 20
 
 // printURLs prints the lines that a user pastes into an environment. A
 // password is never printed: the line shows where it goes.

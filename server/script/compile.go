@@ -3,7 +3,9 @@ package script
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unsafe"
 
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/ast"
@@ -80,9 +82,49 @@ func finishProto(p *lua.FunctionProto) {
 			break
 		}
 	}
+	trim(p)
 	for _, inner := range p.FunctionPrototypes {
 		finishProto(inner)
 	}
+}
+
+// trim gives back what the compiler set aside for a large function: 16 KiB,
+// where most functions fill a tenth of it.
+func trim(p *lua.FunctionProto) {
+	p.Code = slices.Clone(p.Code)
+	p.Constants = slices.Clone(p.Constants)
+	p.FunctionPrototypes = slices.Clone(p.FunctionPrototypes)
+	p.DbgSourcePositions = slices.Clone(p.DbgSourcePositions)
+	p.DbgLocals = slices.Clone(p.DbgLocals)
+	p.DbgCalls = slices.Clone(p.DbgCalls)
+	p.DbgUpvalues = slices.Clone(p.DbgUpvalues)
+	v := viewProto(p)
+	v.stringConstants = slices.Clone(v.stringConstants)
+}
+
+// protoBytes is what a function keeps without the functions inside.
+func protoBytes(p *lua.FunctionProto) int64 {
+	n := unsafe.Sizeof(*p) +
+		uintptr(cap(p.Code))*4 + uintptr(cap(p.DbgSourcePositions))*8 +
+		uintptr(cap(p.Constants))*48 + // the value, its box and stringConstants
+		uintptr(cap(p.FunctionPrototypes))*8 + uintptr(cap(p.DbgUpvalues))*16 +
+		uintptr(cap(p.DbgCalls))*unsafe.Sizeof(lua.DbgCall{}) +
+		uintptr(cap(p.DbgLocals))*(8+unsafe.Sizeof(lua.DbgLocalInfo{}))
+	for _, c := range p.Constants {
+		if s, ok := c.(lua.LString); ok {
+			n += uintptr(len(s))
+		}
+	}
+	return int64(n)
+}
+
+// allBytes is what a function keeps.
+func allBytes(p *lua.FunctionProto) int64 {
+	n := protoBytes(p)
+	for _, inner := range p.FunctionPrototypes {
+		n += allBytes(inner)
+	}
+	return n
 }
 
 // syntaxError spells a parser's error as Lua does where that is possible.

@@ -126,14 +126,20 @@ func (c call) pairs(elems []resp.Reply, depth int) lua.LValue {
 
 const replyBytes = int(unsafe.Sizeof(resp.Reply{}))
 
-// reply accounts for one more part of the reply, as it is kept and as it will
-// be sent: a string that a table holds a thousand times is sent as often.
-func (c call) reply(bytes int) {
-	before := c.in.replied
-	c.in.replied += bytes + 2*replyBytes
-	if before>>20 != c.in.replied>>20 {
-		c.charge(c.in.replied)
+// maxHead is what surrounds a part of a reply on the wire, or all of a number.
+const maxHead = 24
+
+// reply accounts for one more part of the reply before it is made: the bytes
+// that are sent, of a string that a table holds a thousand times as often, and
+// those of them that are copied.
+func (c call) reply(sent, copied int) {
+	in := c.in
+	if in.replied += sent + maxHead; in.replied > in.limits.MaxReplyBytes {
+		in.guard.stop(c.LState, ErrReply)
 	}
+	kept := copied + 2*replyBytes // the list that it is in has grown by appending
+	c.charge(kept)
+	in.building += int64(kept)
 }
 
 // toReply makes the reply of a script's result.
@@ -141,8 +147,16 @@ func (c call) toReply(v lua.LValue, depth int) resp.Reply {
 	c.step(1)
 	switch v := v.(type) {
 	case lua.LString:
-		c.reply(len(v))
+		c.reply(len(v), 0)
 		return resp.BulkString(string(v))
+	case *lua.LTable:
+		if depth >= c.in.limits.MaxReplyDepth {
+			return resp.Error("ERR reached lua stack limit")
+		}
+		return c.tableReply(c.in.real(v), depth+1)
+	}
+	c.reply(0, 0)
+	switch v := v.(type) {
 	case lua.LNumber:
 		return resp.Int(truncate(float64(v)))
 	case lua.LBool:
@@ -152,12 +166,6 @@ func (c call) toReply(v lua.LValue, depth int) resp.Reply {
 		case bool(v):
 			return resp.One
 		}
-		return resp.Nil
-	case *lua.LTable:
-		if depth >= c.in.limits.MaxReplyDepth {
-			return resp.Error("ERR reached lua stack limit")
-		}
-		return c.tableReply(c.in.real(v), depth+1)
 	}
 	return resp.Nil
 }
@@ -165,11 +173,14 @@ func (c call) toReply(v lua.LValue, depth int) resp.Reply {
 // tableReply is the reply of a table: of one that says its type, or an array.
 func (c call) tableReply(t *lua.LTable, depth int) resp.Reply {
 	if s, ok := t.RawGetString("err").(lua.LString); ok {
+		c.reply(len(s), 0)
 		return resp.Error(string(s))
 	}
 	if s, ok := t.RawGetString("ok").(lua.LString); ok {
+		c.reply(len(s), 0)
 		return resp.Simple(string(s))
 	}
+	c.reply(0, 0)
 	if n, ok := t.RawGetString("double").(lua.LNumber); ok {
 		return resp.Double(float64(n))
 	}
@@ -180,6 +191,7 @@ func (c call) tableReply(t *lua.LTable, depth int) resp.Reply {
 		return resp.Set(c.fields(c.in.real(s), depth, false)...)
 	}
 	if s, ok := t.RawGetString("big_number").(lua.LString); ok {
+		c.reply(len(s), 2*len(s))
 		line := strings.NewReplacer("\r", " ", "\n", " ").Replace(string(s))
 		return resp.BigInt([]byte(line))
 	}
@@ -187,7 +199,8 @@ func (c call) tableReply(t *lua.LTable, depth int) resp.Reply {
 		text, ok := v.RawGetString("string").(lua.LString)
 		format, ok2 := v.RawGetString("format").(lua.LString)
 		if ok && ok2 {
-			return resp.Verbatim((string(format) + "   ")[:3], string(text))
+			c.reply(len(text), len(text))
+			return resp.Verbatim((string(format[:min(len(format), 3)]) + "   ")[:3], string(text))
 		}
 	}
 	var elems []resp.Reply
@@ -196,7 +209,6 @@ func (c call) tableReply(t *lua.LTable, depth int) resp.Reply {
 		if v == lua.LNil {
 			return resp.Array(elems...)
 		}
-		c.reply(0)
 		elems = append(elems, c.toReply(v, depth))
 	}
 }
@@ -204,7 +216,6 @@ func (c call) tableReply(t *lua.LTable, depth int) resp.Reply {
 // fields are the keys of a table, with their values if wanted.
 func (c call) fields(t *lua.LTable, depth int, values bool) (elems []resp.Reply) {
 	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
-		c.reply(0)
 		elems = append(elems, c.toReply(k, depth))
 		if values {
 			elems = append(elems, c.toReply(v, depth))

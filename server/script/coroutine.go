@@ -123,7 +123,7 @@ func (c call) resume(th *lua.LState, args []lua.LValue) (results []lua.LValue, o
 		c.Push(a)
 	}
 	in.coDepth++
-	nested, base, making := in.nested, in.coBase, len(in.making)
+	nested, base, making, building := in.nested, in.coBase, len(in.making), in.building
 	in.coBase = in.nested
 	n := in.coNative[1](c.LState)
 	in.nested, in.coBase = nested, base
@@ -135,7 +135,7 @@ func (c call) resume(th *lua.LState, args []lua.LValue) (results []lua.LValue, o
 	}
 	c.SetTop(0)
 	if !ok {
-		in.making = in.making[:making]
+		in.making, in.building = in.making[:making], building
 		if len(results) == 1 && results[0] == lua.LString("lua callstack overflow") {
 			results[0] = lua.LString(textOverflow)
 		}

@@ -18,8 +18,8 @@ type Engine struct {
 
 	mu    sync.Mutex // guards all below
 	cache map[string]*script
-	order *list.List // of *script that EVAL cached, the latest used one first
-	bytes int64      // of the cached sources
+	order [2]list.List // of *script: what EVAL cached, what SCRIPT LOAD did; the latest used one first
+	bytes int64        // of the cached scripts
 	idle  []*interp
 }
 
@@ -29,32 +29,37 @@ type script struct {
 	proto *lua.FunctionProto
 	flags Flags
 	bytes int64
-	place *list.Element // in Engine.order; nil for one that SCRIPT LOAD keeps
+	kind  int           // which of Engine.order it is in
+	place *list.Element // in that list
 }
+
+const (
+	evaluated = iota
+	loaded
+)
 
 // New makes an engine.
 func New(limits Limits) *Engine {
-	return &Engine{limits: limits.withDefaults(), cache: make(map[string]*script), order: list.New()}
+	return &Engine{limits: limits.withDefaults(), cache: make(map[string]*script)}
 }
 
-// overhead is what a cached script costs besides its source, which stays in
-// no other form than the compiled one.
-const overhead = 4 << 10
+// overhead is what a cached script costs besides its functions: its place in
+// the map and in the list, and its name. The source is not kept.
+const overhead = 384
 
-var errCacheFull = errors.New("ERR the script cache is full, use SCRIPT FLUSH")
+// Load compiles a script for SCRIPT LOAD. It is forgotten when the cache is
+// full of scripts that were used after it and no evaluated one is left: clients
+// answer NOSCRIPT with EVAL. The error is the text of the error reply.
+func (e *Engine) Load(source []byte) (sha string, err error) { return e.add(source, loaded) }
 
-// Load compiles a script and keeps it until Flush. The error is the text of
-// the error reply.
-func (e *Engine) Load(source []byte) (sha string, err error) { return e.add(source, true) }
+// Prepare is Load for EVAL: these scripts are forgotten before the loaded ones,
+// and when they are too many.
+func (e *Engine) Prepare(source []byte) (sha string, err error) { return e.add(source, evaluated) }
 
-// Prepare is Load for EVAL: the script may be forgotten once many others were
-// used after it.
-func (e *Engine) Prepare(source []byte) (sha string, err error) { return e.add(source, false) }
-
-func (e *Engine) add(source []byte, keep bool) (string, error) {
+func (e *Engine) add(source []byte, kind int) (string, error) {
 	sum := sha1.Sum(source)
 	sha := hex.EncodeToString(sum[:])
-	if e.touch(sha, keep) != nil {
+	if e.touch(sha, kind) != nil {
 		return sha, nil
 	}
 	if len(source) > e.limits.MaxScriptBytes {
@@ -62,14 +67,14 @@ func (e *Engine) add(source []byte, keep bool) (string, error) {
 	}
 	flags, body, err := shebang(source)
 	if err != nil {
-		return "", errors.New("ERR " + err.Error())
+		return "", err
 	}
 	proto, err := compile(string(body), sourceName)
 	if err != nil {
 		return "", errors.New("ERR Error compiling script (new function): " + oneLine(err.Error()))
 	}
-	s := &script{sha: sha, proto: proto, flags: flags, bytes: int64(len(source)) + overhead}
-	return sha, e.insert(s, keep)
+	e.insert(&script{sha: sha, proto: proto, flags: flags, bytes: overhead + allBytes(proto), kind: kind})
+	return sha, nil
 }
 
 // sourceName is how errors call a script.
@@ -79,44 +84,50 @@ func oneLine(s string) string {
 	return strings.NewReplacer("\r", " ", "\n", " ").Replace(strings.TrimRight(s, "\r\n"))
 }
 
-// touch finds a script and notes its use.
-func (e *Engine) touch(sha string, keep bool) *script {
+// touch finds a script and notes its use. One that EVAL cached and SCRIPT LOAD
+// names is a loaded one from then on.
+func (e *Engine) touch(sha string, kind int) *script {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.cache[sha]
-	if s != nil && s.place != nil {
-		if keep {
-			e.order.Remove(s.place)
-			s.place = nil
-		} else {
-			e.order.MoveToFront(s.place)
-		}
+	switch {
+	case s == nil:
+		return nil
+	case kind > s.kind:
+		e.order[s.kind].Remove(s.place)
+		s.kind, s.place = kind, e.order[kind].PushFront(s)
+	default:
+		e.order[s.kind].MoveToFront(s.place)
 	}
 	return s
 }
 
-func (e *Engine) insert(s *script, keep bool) error {
+// insert caches a script, and makes room for it: a script larger than the whole
+// cache is alone in it.
+func (e *Engine) insert(s *script) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.cache[s.sha] != nil {
-		return nil // another connection was faster
+		return // another connection was faster
 	}
-	for e.order.Len() > 0 && (e.order.Len() >= e.limits.MaxEvalScripts || e.bytes+s.bytes > e.limits.MaxCacheBytes) {
-		e.drop(e.order.Back().Value.(*script))
+	evals := &e.order[evaluated]
+	if s.kind == evaluated && evals.Len() >= e.limits.MaxEvalScripts {
+		e.drop(evals.Back().Value.(*script))
 	}
-	if e.bytes+s.bytes > e.limits.MaxCacheBytes {
-		return errCacheFull
+	for len(e.cache) > 0 && e.bytes+s.bytes > e.limits.MaxCacheBytes {
+		last := evals.Back()
+		if last == nil {
+			last = e.order[loaded].Back()
+		}
+		e.drop(last.Value.(*script))
 	}
-	if !keep {
-		s.place = e.order.PushFront(s)
-	}
+	s.place = e.order[s.kind].PushFront(s)
 	e.cache[s.sha] = s
 	e.bytes += s.bytes
-	return nil
 }
 
 func (e *Engine) drop(s *script) {
-	e.order.Remove(s.place)
+	e.order[s.kind].Remove(s.place)
 	delete(e.cache, s.sha)
 	e.bytes -= s.bytes
 }
@@ -143,7 +154,8 @@ func (e *Engine) Flush() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.cache)
-	e.order.Init()
+	e.order[evaluated].Init()
+	e.order[loaded].Init()
 	e.bytes = 0
 	e.idle = nil
 }

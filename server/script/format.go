@@ -23,16 +23,19 @@ func strFormat(c call) int {
 	o := &output{c: c}
 	arg := 1
 	for i := 0; i < len(format); i++ {
-		o.room(maxField)
-		if format[i] != '%' {
-			o.out = append(o.out, format[i])
-			continue
+		plain := strings.IndexByte(format[i:], '%')
+		if plain < 0 {
+			o.write(format[i:])
+			break
 		}
+		o.write(format[i : i+plain])
+		i += plain
 		if i+1 < len(format) && format[i+1] == '%' {
 			i++
-			o.out = append(o.out, '%')
+			o.writeByte('%')
 			continue
 		}
+		o.room(maxField)
 		d, n := c.directive(format[i+1:])
 		i += n + 1
 		verb := byte(0)
@@ -54,7 +57,7 @@ func strFormat(c call) int {
 			o.out = d.float(o.out, c.number(arg), verb)
 		case 'q':
 			s := c.text(arg)
-			o.room(4 * len(s))
+			o.room(quotedLen(s))
 			o.out = quote(o.out, s)
 		case 's':
 			s := c.text(arg)
@@ -242,6 +245,11 @@ func (d directive) text(out []byte, s string) []byte {
 		s = s[:d.precision]
 	}
 	return d.pad(out, "", s, false)
+}
+
+// quotedLen is how many bytes quote writes.
+func quotedLen(s string) int {
+	return 2 + len(s) + strings.Count(s, `"`) + strings.Count(s, `\`) + strings.Count(s, "\n") + strings.Count(s, "\r") + 3*strings.Count(s, "\x00")
 }
 
 func quote(out []byte, s string) []byte {

@@ -3,6 +3,7 @@ package script
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/metrics"
 	"time"
 	"unsafe"
@@ -14,10 +15,11 @@ import (
 type Limits struct {
 	MaxMemoryBytes int64 // what one running script's values may reach
 	MaxReplyDepth  int   // nesting of a reply, which Redis's own Lua stack bounds
+	MaxReplyBytes  int   // a reply as it is sent
 	MaxStackDepth  int   // Lua calls inside each other
 	MaxScriptBytes int   // source of one script
-	MaxCacheBytes  int64 // sources of all cached scripts
-	MaxEvalScripts int   // scripts cached by EVAL; the least recently used one goes
+	MaxCacheBytes  int64 // memory of all cached scripts; the least recently used ones go
+	MaxEvalScripts int   // scripts cached by EVAL
 	MaxIdle        int   // warm interpreters kept between runs
 }
 
@@ -25,9 +27,10 @@ type Limits struct {
 var DefaultLimits = Limits{
 	MaxMemoryBytes: 256 << 20,
 	MaxReplyDepth:  2600,
+	MaxReplyBytes:  512 << 20,
 	MaxStackDepth:  20000,
 	MaxScriptBytes: 4 << 20,
-	MaxCacheBytes:  256 << 20,
+	MaxCacheBytes:  64 << 20,
 	MaxEvalScripts: 500,
 	MaxIdle:        8,
 }
@@ -45,6 +48,7 @@ func (l Limits) withDefaults() Limits {
 		l.MaxCacheBytes = DefaultLimits.MaxCacheBytes
 	}
 	fill(&l.MaxReplyDepth, DefaultLimits.MaxReplyDepth)
+	fill(&l.MaxReplyBytes, DefaultLimits.MaxReplyBytes)
 	fill(&l.MaxStackDepth, DefaultLimits.MaxStackDepth)
 	fill(&l.MaxScriptBytes, DefaultLimits.MaxScriptBytes)
 	fill(&l.MaxEvalScripts, DefaultLimits.MaxEvalScripts)
@@ -56,6 +60,7 @@ func (l Limits) withDefaults() Limits {
 var (
 	ErrKilled   = errors.New("script killed")
 	ErrMemory   = errors.New("script reached its memory limit")
+	ErrReply    = fmt.Errorf("%w: its reply is too long", ErrMemory)
 	ErrNoScript = errors.New("no such script")
 )
 
@@ -165,8 +170,14 @@ func (g *guard) charge(L *lua.LState, n int64) {
 		}
 	}
 	if g.verdict != nil {
-		g.in.raise(L, lua.LString(g.verdict.Error()))
+		g.stop(L, g.verdict)
 	}
+}
+
+// stop gives the verdict, and ends the function that is running.
+func (g *guard) stop(L *lua.LState, verdict error) {
+	g.verdict = verdict
+	g.in.raise(L, lua.LString(verdict.Error()))
 }
 
 // step counts the work of a library loop; it does not return after the verdict.
@@ -176,7 +187,7 @@ func (g *guard) step(L *lua.LState, n int) {
 		g.poll()
 	}
 	if g.verdict != nil {
-		g.in.raise(L, lua.LString(g.verdict.Error()))
+		g.stop(L, g.verdict)
 	}
 }
 
@@ -186,7 +197,6 @@ const (
 	fieldBytes    = 56 // a map entry with its share of empty slots
 	functionBytes = 80
 	upvalueBytes  = 80
-	protoBytes    = 6 << 10
 	threadBytes   = 8 << 10
 	pageBytes     = 256 // numbers are allocated in pages of 32 that live as long as one of them
 	longString    = 64  // from here on a string is counted once, however often it is referred to
@@ -201,7 +211,7 @@ func (in *interp) liveBytes(stop int64) int64 {
 	}
 	clear(m.seen)
 	clear(m.pages)
-	m.todo, m.total, m.stop, m.page = m.todo[:0], 0, stop, 0
+	m.todo, m.total, m.stop, m.page = m.todo[:0], in.building, stop, 0
 	m.thread(in.L)
 	for L := in.L.G.CurrentThread; L != nil && L != in.L; L = L.Parent {
 		m.thread(L)
@@ -336,7 +346,7 @@ func (m *meter) inside(v lua.LValue) {
 	case *lua.LFunction:
 		m.total += functionBytes + int64(len(v.Upvalues))*upvalueBytes
 		if v.Proto != nil && m.first(unsafe.Pointer(v.Proto)) {
-			m.total += protoBytes + int64(len(v.Proto.Code)+len(v.Proto.Constants))*24
+			m.total += protoBytes(v.Proto)
 		}
 		for _, u := range v.Upvalues {
 			if u != nil {

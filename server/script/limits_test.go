@@ -146,6 +146,108 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestLargeStrings makes strings and replies far beyond the limits of a server:
+// each is refused before it is made, and soon.
+func TestLargeStrings(t *testing.T) {
+	e := New(Limits{})
+	const y = `local y=string.rep('b',4000) `
+	const big = `local y=string.rep('b',1e8) `
+	const many = `local y=string.rep('b',1e7) local t={} for i=1,1000 do t[i]=y end `
+	for name, c := range map[string]struct {
+		source string
+		want   error
+	}{
+		"gsub":           {y + `return #string.gsub(string.rep('a',1e6),'a',y)`, ErrMemory},
+		"gsub captures":  {y + `return #string.gsub(string.rep('a',1e6),'a',y..'%0'..y)`, ErrMemory},
+		"gsub function":  {y + `return #string.gsub(string.rep('a',1e6),'a',function() return y end)`, ErrMemory},
+		"gsub table":     {y + `return #string.gsub(string.rep('a',1e6),'a',{a=y})`, ErrMemory},
+		"gsub nested":    {y + `local function f(n) return (string.gsub(string.rep('a',2e4),'a',function() if n>0 then n=n-1 return f(n) end return y end)) end return #f(20)`, ErrMemory},
+		"gsub in pcall":  {y + `while true do pcall(string.gsub,string.rep('a',1e6),'a',y) end`, ErrMemory},
+		"format":         {big + `return #string.format(string.rep('%s',10),y,y,y,y,y,y,y,y,y,y)`, ErrMemory},
+		"format q":       {`local s=string.rep('\0',7e7) return #string.format('%q',s)`, ErrMemory},
+		"concat":         {big + `return #(y..y..y)`, ErrMemory},
+		"rep":            {big + `return #string.rep(y,10)`, ErrMemory},
+		"table.concat":   {many + `return #table.concat(t)`, ErrMemory},
+		"cjson":          {many + `return #cjson.encode(t)`, ErrMemory},
+		"cjson escapes":  {`return #cjson.encode(string.rep('\1',6e7))`, ErrMemory},
+		"cmsgpack":       {many + `return #cmsgpack.pack(t)`, ErrMemory},
+		"struct":         {many + `return #struct.pack(string.rep('s',1000),unpack(t))`, ErrMemory},
+		"reply":          {many + `return t`, ErrReply},
+		"reply ok":       {many + `for i=1,1000 do t[i]={ok=y} end return t`, ErrReply},
+		"reply err":      {many + `for i=1,1000 do t[i]={err=y} end return t`, ErrReply},
+		"reply map":      {many + `redis.setresp(3) return {map=t}`, ErrReply},
+		"reply verbatim": {many + `for i=1,1000 do t[i]={verbatim_string={format='txt',string=y}} end return t`, ErrMemory},
+		"reply number":   {many + `for i=1,1000 do t[i]={big_number=y} end return t`, ErrMemory},
+		"reply nested":   {many + `local u={} for i=1,1000 do u[i]=t end return u`, ErrReply},
+	} {
+		t.Run(name, func(t *testing.T) {
+			debug.FreeOSMemory()
+			before := heap()
+			start := time.Now()
+			var err error
+			top := highest(func() { _, err = eval(e, &fakeHost{}, c.source, nil, nil) })
+			took, grown := time.Since(start), (top-before)>>20
+			if !errors.Is(err, c.want) {
+				t.Errorf("%v", err)
+			}
+			if took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if limit := DefaultLimits.MaxMemoryBytes >> 20; grown > limit*2 {
+				t.Errorf("the heap grew by %d MiB at a limit of %d MiB", grown, limit)
+			}
+			if testing.Verbose() {
+				t.Logf("%d MiB, %v", grown, took.Round(time.Millisecond))
+			}
+		})
+	}
+}
+
+// TestLargeStringsWithin makes what the limits allow.
+func TestLargeStringsWithin(t *testing.T) {
+	e := New(Limits{})
+	for source, want := range map[string]string{
+		`return #string.gsub(string.rep('a',1e5),'a',string.rep('b',1000))`:                                            "100000000",
+		`local y=string.rep('b',1000) return #string.gsub(string.rep('a',1e5),'a',function() return y end)`:            "100000000",
+		`local y=string.rep('b',5e7) return #string.format('%s%s',y,y)`:                                                "100000000",
+		`local s=string.rep('"',2e7) return #string.format('%q',s)`:                                                    "40000002",
+		`return #cjson.encode(string.rep('"',2e7))`:                                                                    "40000002",
+		`local y=string.rep('b',1e7) local t={} for i=1,10 do t[i]=y end return #cmsgpack.pack(t)`:                     "100000051",
+		`local n=0 for i=1,300 do n=n+#string.gsub(string.rep('a',1000),'a',string.rep('b',10000)) end return n`:       "3000000000",
+		`local ok for i=1,100 do ok=pcall(string.gsub,string.rep('a',4000),'a',function(c) x.y=1 end) end return {ok}`: "",
+	} {
+		r, err := eval(e, &fakeHost{}, source, nil, nil)
+		if err != nil || !strings.Contains(show(r, 2), want) {
+			t.Errorf("%s\n got %.200s, %v\nwant %s", source, show(r, 2), err, want)
+		}
+	}
+	if s := "a\"b\\c\nd\re\x00\x01"; len(quote(nil, s)) != quotedLen(s) {
+		t.Errorf("%q takes %d bytes, foretold were %d", s, len(quote(nil, s)), quotedLen(s))
+	}
+	r, err := eval(e, &fakeHost{}, `local y=string.rep('b',1e7) local t={} for i=1,50 do t[i]=y end return t`, nil, nil)
+	if err != nil || len(r.Elems) != 50 {
+		t.Errorf("a reply of 500 MB: %d parts, %v", len(r.Elems), err)
+	}
+}
+
+// TestManyFunctions compiles sources that are nothing but functions.
+func TestManyFunctions(t *testing.T) {
+	e := New(Limits{})
+	before := heap()
+	top := highest(func() {
+		_, err := e.Load([]byte(strings.Repeat("f=function()end ", 2e5)))
+		if want := "ERR Error compiling script (new function): user_script:1: chunk has too many functions"; err == nil || err.Error() != want {
+			t.Error(err)
+		}
+	})
+	if grown := (top - before) >> 20; grown > 1024 {
+		t.Errorf("the heap grew by %d MiB", grown)
+	}
+	if _, err := e.Load([]byte(strings.Repeat("f=function()end ", maxFunctions-1))); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStopped ends scripts that would not end, wherever they are.
 func TestStopped(t *testing.T) {
 	e := New(Limits{})

@@ -39,7 +39,8 @@ func (in *interp) noteFailure(L *lua.LState) {
 func (in *interp) protected(L *lua.LState, f lua.LValue, args ...lua.LValue) (results []lua.LValue, failed *lua.ApiError) {
 	in.nest(L)
 	v := viewState(L)
-	had, nested, depth, base, panicked, making := v.hasErrorFunc, in.nested, in.coDepth, in.coBase, L.Panic, len(in.making)
+	had, nested, depth, base, panicked := v.hasErrorFunc, in.nested, in.coDepth, in.coBase, L.Panic
+	making, building := len(in.making), in.building
 	top := L.GetTop()
 	L.Push(in.trap)
 	L.Push(f)
@@ -49,7 +50,7 @@ func (in *interp) protected(L *lua.LState, f lua.LValue, args ...lua.LValue) (re
 	err := L.PCall(len(args)+1, lua.MultRet, nil)
 	v.hasErrorFunc, in.nested, in.coDepth, in.coBase, L.Panic = had, nested-1, depth, base, panicked
 	if err != nil {
-		in.making = in.making[:making]
+		in.making, in.building = in.making[:making], building
 		L.SetTop(top)
 		if failed, ok := err.(*lua.ApiError); ok {
 			return nil, failed

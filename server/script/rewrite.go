@@ -14,6 +14,10 @@ const (
 	// maxConstantWork bounds how often gopher-lua compares constants: it seeks
 	// each one among all that its function has so far.
 	maxConstantWork = 30_000_000
+
+	// maxFunctions bounds the functions in one source: gopher-lua takes some
+	// 18 KiB for each until the last one is compiled.
+	maxFunctions = 4096
 )
 
 // refusal is what a rewriter panics with.
@@ -26,6 +30,7 @@ type refusal struct {
 type rewriter struct {
 	depth     int
 	work      int
+	functions int
 	constants map[string]struct{} // of the current function
 }
 
@@ -45,6 +50,9 @@ func (r *rewriter) constant(text string, line int) {
 
 // function rewrites the body of a function.
 func (r *rewriter) function(stmts []ast.Stmt) []ast.Stmt {
+	if r.functions++; r.functions > maxFunctions {
+		panic(refusal{1, "chunk has too many functions"})
+	}
 	outer := r.constants
 	r.constants = make(map[string]struct{})
 	stmts, _ = r.block(stmts)

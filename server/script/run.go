@@ -13,7 +13,7 @@ import (
 // included, is the reply; the error is ErrNoScript, or why the script was
 // stopped: ErrKilled when ctx ended, ErrMemory at its memory limit.
 func (e *Engine) Run(ctx context.Context, sha string, keys, argv [][]byte, h Host) (resp.Reply, error) {
-	s := e.touch(sha, false)
+	s := e.touch(sha, evaluated)
 	if s == nil {
 		return resp.None, ErrNoScript
 	}

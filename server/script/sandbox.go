@@ -41,7 +41,8 @@ type interp struct {
 	json     *jsonConfig
 	fresh    map[*lua.LState]*lua.LFunction // coroutines that have not started
 	meter    *meter                         // once the script had to be measured
-	replied  int                            // bytes of its reply so far
+	replied  int                            // bytes of its reply so far, as it is sent
+	building int64                          // bytes of strings and of the reply that are being made
 	making   []*lua.LTable                  // tables that a decoder is filling
 	nested   int                            // library functions that are calling Lua
 	coDepth  int                            // coroutines resumed inside each other
@@ -212,7 +213,7 @@ func (in *interp) start(s *script, keys, argv [][]byte, h Host) {
 	in.host, in.script, in.proto, in.reseeded = h, s, 2, false
 	in.json, in.fresh, in.making = new(jsonConfig), nil, in.making[:0]
 	*in.json = defaultJSON
-	in.nested, in.coDepth, in.coBase, in.replied = 0, 0, 0, 0
+	in.nested, in.coDepth, in.coBase, in.replied, in.building = 0, 0, 0, 0, 0
 	in.failed.source, in.failed.line = "", 0
 	in.globals.RawSetString("KEYS", words(keys))
 	in.globals.RawSetString("ARGV", words(argv))

@@ -23,20 +23,20 @@ func shebang(source []byte) (flags Flags, rest []byte, err error) {
 	}
 	end := bytes.IndexByte(source, '\n')
 	if end < 0 {
-		return flags, nil, errors.New("Invalid script shebang")
+		return flags, nil, errors.New("ERR Invalid script shebang")
 	}
 	words := strings.Fields(string(source[:end]))
 	if len(words) == 0 {
-		return flags, nil, errors.New("Invalid engine in script shebang")
+		return flags, nil, errors.New("ERR Invalid engine in script shebang")
 	}
 	if words[0] != "#!lua" {
-		return flags, nil, errors.New("Unexpected engine in script shebang: " + words[0])
+		return flags, nil, errors.New("ERR Unexpected engine in script shebang: " + words[0])
 	}
 	flags.Declared = true
 	for _, word := range words[1:] {
 		list, ok := strings.CutPrefix(word, "flags=")
 		if !ok {
-			return flags, nil, errors.New("Unknown lua shebang option: " + word)
+			return flags, nil, errors.New("ERR Unknown lua shebang option: " + word)
 		}
 		for _, flag := range strings.Split(list, ",") {
 			switch flag {
@@ -52,10 +52,10 @@ func shebang(source []byte) (flags Flags, rest []byte, err error) {
 				flags.CrossSlot = true
 			case "":
 				if list != "" {
-					return flags, nil, errors.New("Unexpected flag in script shebang: ")
+					return flags, nil, errors.New("ERR Unexpected flag in script shebang: ")
 				}
 			default:
-				return flags, nil, errors.New("Unexpected flag in script shebang: " + flag)
+				return flags, nil, errors.New("ERR Unexpected flag in script shebang: " + flag)
 			}
 		}
 	}

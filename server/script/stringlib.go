@@ -283,11 +283,13 @@ func (m *matcher) replace(out *output, with lua.LValue, s, e int) {
 // template writes a replacement string with its %1.
 func (m *matcher) template(out *output, text string, s, e int) {
 	for i := 0; i < len(text); i++ {
-		if text[i] != escape {
-			out.writeByte(text[i])
-			continue
+		plain := strings.IndexByte(text[i:], escape)
+		if plain < 0 {
+			out.write(text[i:])
+			return
 		}
-		i++
+		out.write(text[i : i+plain])
+		i += plain + 1
 		switch {
 		case i == len(text):
 			out.writeByte(0)

@@ -134,7 +134,7 @@ func structPack(c call) int {
 			c.require(len(s) >= size, arg, "string too short")
 			o.write(s[:size])
 			if opt == 's' {
-				o.out = append(o.out, 0)
+				o.writeByte(0)
 			}
 		default:
 			l.control(opt)

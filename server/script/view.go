@@ -10,7 +10,8 @@ import (
 
 // The views are the beginnings of gopher-lua's structs as far as this package
 // reads them: positions and variable names for error messages, registers and
-// table sizes for the measurement of memory, open upvalues for pcall.
+// table sizes for the measurement of memory, open upvalues for pcall, and what
+// a compiled function keeps.
 type (
 	stateView struct {
 		G            *lua.Global
@@ -59,6 +60,23 @@ type (
 		keys      []lua.LValue
 		k2i       map[lua.LValue]int
 	}
+	protoView struct {
+		SourceName         string
+		LineDefined        int
+		LastLineDefined    int
+		NumUpvalues        uint8
+		NumParameters      uint8
+		IsVarArg           uint8
+		NumUsedRegisters   uint8
+		Code               []uint32
+		Constants          []lua.LValue
+		FunctionPrototypes []*lua.FunctionProto
+		DbgSourcePositions []int
+		DbgLocals          []*lua.DbgLocalInfo
+		DbgCalls           []lua.DbgCall
+		DbgUpvalues        []string
+		stringConstants    []string
+	}
 )
 
 func init() {
@@ -78,6 +96,7 @@ func checkViews() error {
 		{reflect.TypeFor[frameView](), frame.Type.Elem()},
 		{reflect.TypeFor[upvalueView](), reflect.TypeFor[lua.Upvalue]()},
 		{reflect.TypeFor[tableView](), reflect.TypeFor[lua.LTable]()},
+		{reflect.TypeFor[protoView](), reflect.TypeFor[lua.FunctionProto]()},
 	}
 	for _, p := range pairs {
 		for i := range p.view.NumField() {
@@ -91,9 +110,10 @@ func checkViews() error {
 	return nil
 }
 
-func viewState(L *lua.LState) *stateView  { return (*stateView)(unsafe.Pointer(L)) }
-func viewTable(t *lua.LTable) *tableView  { return (*tableView)(unsafe.Pointer(t)) }
-func (u *upvalueView) real() *lua.Upvalue { return (*lua.Upvalue)(unsafe.Pointer(u)) }
+func viewState(L *lua.LState) *stateView        { return (*stateView)(unsafe.Pointer(L)) }
+func viewTable(t *lua.LTable) *tableView        { return (*tableView)(unsafe.Pointer(t)) }
+func viewProto(p *lua.FunctionProto) *protoView { return (*protoView)(unsafe.Pointer(p)) }
+func (u *upvalueView) real() *lua.Upvalue       { return (*lua.Upvalue)(unsafe.Pointer(u)) }
 
 // register is the value in register i of a frame.
 func (v *stateView) register(f *frameView, i int) lua.LValue {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -25,4 +26,13 @@ func availableMemory() int64 {
 		}
 	}
 	return total
+}
+
+// availableFiles is how many files and sockets this process may have open.
+func availableFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt
+	}
+	return int(min(limit.Cur, math.MaxInt32))
 }
