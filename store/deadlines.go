@@ -72,6 +72,25 @@ func (d deadlines) collect(now int64, i, limit int, up []*entry) []*entry {
 	return d.collect(now, 2*i+2, limit, up)
 }
 
+// countExpired counts, by slot, entries that have expired and are still here,
+// limit of them at most. They are what the top of the heap is made of.
+func (d deadlines) countExpired(now int64, limit int, n *[NumDBs]int) {
+	left := limit
+	var walk func(i int)
+	walk = func(i int) {
+		if i >= len(d) || left == 0 || !expired(d[i].at, now) {
+			return
+		}
+		if e := d[i].e; expired(e.deadline, now) {
+			n[e.slot]++
+		}
+		left--
+		walk(2*i + 1)
+		walk(2*i + 2)
+	}
+	walk(0)
+}
+
 func (d deadlines) up(i int) {
 	f := d[i]
 	for i > 0 {

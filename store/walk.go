@@ -2,14 +2,19 @@ package store
 
 import "math/rand/v2"
 
-// Len is how many keys the current database has. Like DBSIZE in Redis it counts
-// those that have expired and are not deleted yet.
+// Len is how many live keys the current database has. Where thousands of a
+// shard's keys have expired at once and are being deleted, those that are left
+// count as well: nobody waits while they are told apart.
 func (tx *Tx) Len() int {
 	tx.needAll()
 	n := 0
 	if db, ok := tx.beneath(); ok {
 		for i := range tx.s.shards {
-			n += tx.s.shards[i].db(db).len()
+			sh := &tx.s.shards[i]
+			var dead [NumDBs]int
+			sh.deadlines.countExpired(tx.now, countedExpired, &dead)
+			slot := sh.slots[db]
+			n += sh.indexes[slot].len() - dead[slot]
 		}
 	}
 	for i := range tx.effects {
@@ -17,16 +22,18 @@ func (tx *Tx) Len() int {
 		if int(f.DB) != tx.db {
 			continue
 		}
-		stored := tx.underlying(tx.db, f.Key, f.hash) != nil
-		if stored {
+		if e := tx.underlying(tx.db, f.Key, f.hash); e != nil && !expired(e.deadline, tx.now) {
 			n--
 		}
-		if f.Op == OpPut || stored && f.Op == OpExpire {
+		if _, live, _, _ := tx.look(tx.db, f.Key, f.hash); live {
 			n++
 		}
 	}
 	return n
 }
+
+// countedExpired is how many of a shard's expired entries Len tells apart.
+const countedExpired = 1000
 
 // beneath is the database of the store under the current one, if it has not
 // been flushed.
