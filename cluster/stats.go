@@ -68,3 +68,30 @@ func (n *Node) Stats() Stats {
 	n.queue.mu.Unlock()
 	return s
 }
+
+// Info is Stats as INFO's raft section shows it, names and values.
+func (n *Node) Info() [][2]string {
+	s := n.Stats()
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	disk := "ok"
+	if s.DiskError != nil {
+		disk = s.DiskError.Error()
+	}
+	return [][2]string{
+		{"raft_node_id", s.NodeID},
+		{"raft_state", s.State},
+		{"raft_leader", s.Leader},
+		{"raft_term", strconv.FormatUint(s.Term, 10)},
+		{"raft_commit_index", strconv.FormatUint(s.CommitIndex, 10)},
+		{"raft_applied_index", strconv.FormatUint(s.AppliedIndex, 10)},
+		{"raft_peers", strings.Join(s.Peers, ",")},
+		{"raft_entries", number(s.Entries)},
+		{"raft_commits", number(s.Pendings)},
+		{"raft_entry_bytes", number(s.Bytes)},
+		{"raft_entry_usec", number(s.LogTime.Microseconds())},
+		{"raft_waiting", strconv.Itoa(s.Waiting)},
+		{"raft_log_bytes", number(s.LogBytes)},
+		{"raft_snapshot_bytes", number(s.SnapBytes)},
+		{"raft_disk", disk},
+	}
+}

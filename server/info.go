@@ -37,6 +37,7 @@ var infoSections = []struct {
 	{"commandstats", "Commandstats", true, infoCommands},
 	{"errorstats", "Errorstats", false, infoErrors},
 	{"latencystats", "Latencystats", true, infoLatency},
+	{"raft", "Raft", false, infoRaft},
 	{"cluster", "Cluster", false, func(t *infoText) { t.line("cluster_enabled", 0) }},
 	{"keyspace", "Keyspace", false, infoKeyspace},
 	{"crema", "Crema", false, infoCrema},
@@ -85,6 +86,9 @@ func cmdInfo(c *conn, a *resp.Args) resp.Reply {
 	t := &infoText{c: c, s: c.srv, store: c.storeStats(), heap: readHeap()}
 	for _, section := range infoSections {
 		if !all && !named[section.name] && (!plain || section.extra) {
+			continue
+		}
+		if section.name == "raft" && c.srv.durability == nil {
 			continue
 		}
 		if t.Len() > 0 {
@@ -203,6 +207,13 @@ func infoMemory(t *infoText) {
 	t.zeros("mem_cluster_links mem_aof_buffer")
 	t.line("mem_allocator", "go")
 	t.zeros("active_defrag_running lazyfree_pending_objects lazyfreed_objects")
+}
+
+// infoRaft is what the log tells of itself; without one there is no such section.
+func infoRaft(t *infoText) {
+	for _, field := range t.s.durability.Info() {
+		t.line(field[0], field[1])
+	}
 }
 
 func infoPersistence(t *infoText) {

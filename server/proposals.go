@@ -18,6 +18,8 @@ type Log interface {
 	Propose(p *store.Pending)
 	// WaitRoom returns when the log has caught up enough to be given more.
 	WaitRoom()
+	// Info is names and values for INFO's raft section.
+	Info() [][2]string
 	// Close ends the log, after the store's own deletions have ended.
 	Close() error
 }
