@@ -206,7 +206,7 @@ func (c *conn) reply(r resp.Reply) {
 	}
 	if size := r.Size(); size > largeReply {
 		if int64(len(c.out))+size > maxOutBytes {
-			c.closing, c.out = true, nil
+			c.closing, c.out = true, c.out[:0]
 			c.srv.stats.outboxClosed.Add(1)
 			c.srv.log.Warn("closing client whose reply is over the limit", "id", c.id, "addr", c.addr, "bytes", size)
 			return

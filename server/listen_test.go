@@ -10,11 +10,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,6 +232,65 @@ func TestUnixSocket(t *testing.T) {
 	c.wants(t, `"v"`, "GET", "k")
 }
 
+// A server that is alive keeps its socket.
+func TestUnixSocketInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	serving(t, server.Config{UnixSocket: path})
+	second, err := server.New(server.Config{UnixSocket: path})
+	if err == nil {
+		second.Shutdown(context.Background())
+		t.Fatal("a second server took the socket over")
+	}
+	if !strings.Contains(err.Error(), "in use") {
+		t.Error(err)
+	}
+	sock, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sock.Close()
+	c := &client{conn: sock, br: bufio.NewReader(sock)}
+	c.wants(t, "PONG", "PING")
+}
+
+// Others see a connection, and may kill it, while its handshake goes on.
+func TestKillDuringHandshake(t *testing.T) {
+	ca := newAuthority(t)
+	ca.issue(t, "server", 2)
+	srv := serving(t, server.Config{TLSPort: -1, TLSCertFile: ca.file("server.pem"), TLSKeyFile: ca.file("server.key")})
+	killer := connect(t, srv.Addr())
+	own := killer.do("CLIENT", "ID").frame.text
+	var shakers sync.WaitGroup
+	for i := range 60 {
+		raw, err := net.Dial("tcp", srv.TLSAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := make(chan struct{}) // the server waits for the client's last word
+		shakers.Go(func() {
+			defer raw.Close()
+			raw.SetDeadline(time.Now().Add(patience))
+			shake := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(tls.ConnectionState) error {
+				close(last)
+				return nil
+			}})
+			if shake.Handshake() == nil {
+				shake.Read(make([]byte, 1)) // until it is killed
+			}
+		})
+		<-last
+		for range i % 4 { // the moments that others would see differ
+			killer.wants(t, "PONG", "PING")
+		}
+		for killer.do("CLIENT", "KILL", "LADDR", srv.TLSAddr()).frame.text == "0" {
+		}
+	}
+	shakers.Wait()
+	if got := killer.do("CLIENT", "ID").frame.text; got != own {
+		t.Errorf("the killer is now client %s", got)
+	}
+}
+
 // outside is an address of this machine that is not loopback.
 func outside(t testing.TB) string {
 	t.Helper()
@@ -299,6 +361,67 @@ func TestDoor(t *testing.T) {
 	}
 	if _, err := door.Do(ctx, "PING"); err == nil {
 		t.Error("a closed door answers")
+	}
+}
+
+// A door that was killed gives back what it holds with its next call.
+func TestKilledDoor(t *testing.T) {
+	srv := serving(t, server.Config{})
+	ctx := context.Background()
+	c := connect(t, srv.Addr())
+	for _, call := range []func(*server.Client){
+		func(d *server.Client) { d.Close() },
+		func(d *server.Client) {
+			if _, err := d.Do(ctx, "PING"); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("PING through a killed door: %v", err)
+			}
+		},
+	} {
+		door := srv.Client()
+		id, err := door.Do(ctx, "CLIENT", "ID")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.wants(t, "(integer) 1", "CLIENT", "KILL", "ID", strconv.FormatInt(id.Int, 10))
+		call(door)
+		if got := c.do("CLIENT", "LIST").frame.text; strings.Contains(got, "in-process") {
+			t.Errorf("the closed door is still listed: %s", got)
+		}
+	}
+}
+
+// Shutdown waits for the command that a door is running, and lets no other begin.
+func TestShutdownWaitsForDoors(t *testing.T) {
+	srv := serving(t, server.Config{})
+	ctx := context.Background()
+	c := connect(t, srv.Addr())
+	door := srv.Client()
+	answered := make(chan error, 1)
+	go func() {
+		r, err := door.Do(ctx, "EVAL", "local n = 0 while n < 3000000 do n = n + 1 end return redis.call('SET', 'k', n)", "0")
+		if err == nil && string(r.Bytes) != "OK" {
+			err = errors.New("not OK")
+		}
+		answered <- err
+	}()
+	for !strings.Contains(c.do("CLIENT", "LIST").frame.text, "cmd=eval") {
+	}
+	grace, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-answered:
+		// A script that takes longer than a second is stopped, which is an answer.
+		if err != nil && !strings.Contains(err.Error(), "script") {
+			t.Error(err)
+		}
+	case <-time.After(time.Second): // behind Shutdown: all but returned
+		t.Error("Shutdown did not wait for the door")
+	}
+	if _, err := door.Do(ctx, "GET", "k"); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("GET after Shutdown: %v", err)
 	}
 }
 

@@ -89,6 +89,9 @@ func subscribe(sp *space) func(*conn, *resp.Args) resp.Reply {
 			return resp.ErrDenyBlocking("SSUBSCRIBE")
 		}
 		for _, name := range a.Rest() {
+			if sp == patternSpace && len(name) > maxPatternBytes {
+				return resp.ErrPatternTooLong
+			}
 			c.srv.pubsub.subscribe(c, sp, name)
 		}
 		return resp.None

@@ -43,7 +43,7 @@ func awaitCommand(t *testing.T, addr, name string, n int) {
 
 func TestScriptMessagesAreBounded(t *testing.T) {
 	c := connect(t, serving(t, server.Config{}).Addr())
-	got := c.do("EVAL", "local s = string.rep('x', 10000000) while true do redis.call('PUBLISH', 'c', s) end", "0").text()
+	got := c.do("EVAL", "local s = string.rep('x', 100000000) while true do redis.call('PUBLISH', 'c', s) end", "0").text()
 	if !strings.HasPrefix(got, "(error) ERR script wrote more") {
 		t.Errorf("answered %s", got)
 	}

@@ -192,26 +192,26 @@ func (t *tracker) remember(row *command, words [][]byte) {
 	}
 	tx := &t.c.tx
 	row.keys.each(words, func(key []byte) {
-		if !t.adopt(uint8(tx.DB()), key) {
-			return
+		if k, ok := t.adopt(tx.DB(), key); ok {
+			// Without t's mutex: ListenOnce takes that of a shard, under
+			// which others call Touched.
+			tx.ListenOnce(k.key, t)
+			t.c.srv.tracking.items.Add(1)
 		}
-		// Without t's mutex: ListenOnce takes that of a shard, under which
-		// others call Touched.
-		tx.ListenOnce(string(key), t)
-		t.c.srv.tracking.items.Add(1)
 	})
 }
 
-// adopt makes a key t's; false means that it was before. Only c's goroutine
-// does this, so whoever is told true is the one to listen.
-func (t *tracker) adopt(db uint8, key []byte) bool {
+// adopt makes a key t's, to which t must listen then; false means that it was
+// and does. Only c's goroutine adopts.
+func (t *tracker) adopt(db int, key []byte) (k trackedKey, fresh bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.keys[trackedKey{db, string(key)}]; ok {
-		return false
+	if _, ok := t.keys[trackedKey{uint8(db), string(key)}]; ok {
+		return k, false
 	}
-	t.keys[trackedKey{db, string(key)}] = notOwn
-	return true
+	k = trackedKey{uint8(db), string(key)}
+	t.keys[k] = notOwn
+	return k, true
 }
 
 // Touched is what the store calls when a key that was read changes, expires, is

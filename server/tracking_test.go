@@ -270,3 +270,55 @@ func TestTrackingTableIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Reading, which listens to keys, and forgetting keys for want of room go on at
+// the same time, inside latched scopes too.
+func TestTrackingWhileKeysAreForgotten(t *testing.T) {
+	addr := serving(t, server.Config{}).Addr()
+	others := bystander(t, addr)
+	connect(t, addr).wants(t, "OK", "CONFIG", "SET", "tracking-table-max-keys", "1")
+	script := encodeCommand([]string{"EVAL", "for i=1,200 do redis.call('GET', 'k'..i) end", "0"})
+	var readers sync.WaitGroup
+	for i := range 3 {
+		c := connect(t, addr)
+		c.wants(t, "OK", "CLIENT", "TRACKING", "ON")
+		readers.Go(func() {
+			for n := range 300 {
+				if i == 0 {
+					c.send(script)
+				} else {
+					c.send(encodeCommand([]string{"GET", fmt.Sprint("k", n%300)}))
+				}
+				if o := c.read(); o.failure != "" {
+					t.Error(o.failure)
+					return
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		readers.Wait()
+		close(done)
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			others()
+		}
+	}
+}
+
+// The largest limit that may be configured is one.
+func TestTrackingTableWithoutEnd(t *testing.T) {
+	addr := serving(t, server.Config{}).Addr()
+	c := connect(t, addr)
+	c.wants(t, "(error) ERR CONFIG SET failed (possibly related to argument 'tracking-table-max-keys') - argument must be between 0 and 1152921504606846975 inclusive",
+		"CONFIG", "SET", "tracking-table-max-keys", "1152921504606846976")
+	c.wants(t, "OK", "CONFIG", "SET", "tracking-table-max-keys", "1152921504606846975")
+	c.wants(t, "OK", "CLIENT", "TRACKING", "ON")
+	c.wants(t, "(nil)", "GET", "k")
+	c.wants(t, "PONG", "PING")
+}
