@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -158,7 +159,12 @@ func (m meta) text() []byte {
 		state = "formed"
 	}
 	text := fmt.Sprintf("crema data %d\nnode %s\nstate %s\n", metaVersion, m.node, state)
-	return fmt.Appendf(nil, "%ssum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+	return []byte(text + sumLine(text))
+}
+
+// sumLine is the last line of meta in every version: the checksum of those before.
+func sumLine(text string) string {
+	return fmt.Sprintf("sum %08x\n", crc32.Checksum([]byte(text), castagnoli))
 }
 
 func readMeta(path string) ([]byte, error) {
@@ -173,8 +179,12 @@ func readMeta(path string) ([]byte, error) {
 }
 
 func parseMeta(b []byte) (m meta, err error) {
-	lines := strings.Split(string(b), "\n")
-	if len(lines) != 5 {
+	text := string(b[:1+bytes.LastIndex(b, []byte("\nsum "))])
+	if text+sumLine(text) != string(b) {
+		return m, errors.New("the checksum is wrong")
+	}
+	lines := strings.Split(text, "\n")
+	if len(lines) != 4 {
 		return m, errors.New("it has not got its four lines")
 	}
 	var version int
