@@ -66,8 +66,8 @@ int      = 0 | 1 | 2 | -1 | 10 | 100 | 9223372036854775807 | -922337203685477580
 float    = 1 | 0.1 | -0.1 | 1.5 | 3.0e2 | -2.25 | 1e17 | 0.000001 | 5e-3 | inf | x | "" | 100000000000000000000 | 1e-20 | nan | 12345678.125
 idx      = 0 | 1 | 2 | 3 | 5 | 10 | -1 | -2 | -3 | -10 | 100 | 9223372036854775807 | x
 off      = 0 | 1 | 2 | 5 | 10 | 60 | -1 | x | 536870912
-secs     = 100 | 1000 | 5000 | 100000 | 0 | -1 | x | 9223372036854775807 | 1.5
-ms       = 100000 | 1000000 | 50000000 | 0 | -1 | x | 9223372036854775807
+secs     = $apart | $apart | $apart | $apart | 0 | -1 | x | 9223372036854775807 | 1.5
+ms       = ${apart}000 | ${apart}000 | ${apart}000 | 0 | -1 | x | 9223372036854775807
 setat    = $future | $future | 0 | -1 | 99999999999 | x | 9223372036854775807
 at       = $future | $future | $future | 1 | 0 | -1 | 99999999999 | x | 9223372036854775807
 atms     = ${future}000 | ${future}500 | 1 | 0 | -1 | 99999999999123 | x | 9223372036854775807
@@ -122,6 +122,7 @@ func alternatives(body string) []string {
 // generator speaks the grammar.
 type generator struct {
 	rng    *rand.Rand
+	apart  int64 // how far from the middle the latest time to live was, s
 	future int64 // a unix time some hours away, the same throughout a sequence
 }
 
@@ -146,6 +147,13 @@ func (g *generator) words(rule string) []string {
 			words = append(words, text)
 		case strings.HasPrefix(token, "${future}"):
 			words = append(words, strconv.FormatInt(g.future, 10)+token[len("${future}"):])
+		case strings.HasPrefix(token, "$apart"), strings.HasPrefix(token, "${apart}"):
+			// No two alike: whether GT and LT find the same time to live the
+			// same deadline depends on the millisecond.
+			g.apart += 7 + int64(g.rng.IntN(100))
+			seconds := 50_000 + g.apart*(1-2*int64(g.rng.IntN(2)))
+			_, behind, _ := strings.Cut(token, "}")
+			words = append(words, strconv.FormatInt(seconds, 10)+behind)
 		case token == "$future":
 			words = append(words, strconv.FormatInt(g.future+int64(g.rng.IntN(3)*100), 10))
 		case strings.HasPrefix(token, "$"):
