@@ -16,8 +16,8 @@ run: build ## start crema on 127.0.0.1:6379
 test: ## test everything but the client packages (conversations need redis-server 7.0)
 	go test ./...
 
-race: ## the same under the race detector
-	go test -race ./...
+race: ## the same under the race detector, without what only takes time there
+	go test -race -short ./...
 
 clients: build ## the real client packages (installs them)
 	bash bench/clients/install.sh

@@ -41,6 +41,7 @@ type conn struct {
 	replyMode     replyMode
 	clock         clock // this run's reading
 	closing       bool  // close once out is flushed
+	dropped       bool  // closing, and out was thrown away
 	timed         bool  // the socket has a read deadline
 	multi         *multi
 	watch         store.Watch
@@ -206,7 +207,7 @@ func (c *conn) reply(r resp.Reply) {
 	}
 	if size := r.Size(); size > largeReply {
 		if int64(len(c.out))+size > maxOutBytes {
-			c.closing, c.out = true, c.out[:0]
+			c.closing, c.dropped, c.out = true, true, c.out[:0]
 			c.srv.stats.outboxClosed.Add(1)
 			c.srv.log.Warn("closing client whose reply is over the limit", "id", c.id, "addr", c.addr, "bytes", size)
 			return
@@ -219,6 +220,10 @@ func (c *conn) reply(r resp.Reply) {
 // flush writes the waiting replies; false means that the connection is gone.
 func (c *conn) flush() bool {
 	c.settle()
+	if c.dropped {
+		c.out = nil
+		return false
+	}
 	if len(c.out) == 0 {
 		return !c.killed.Load()
 	}

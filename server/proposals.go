@@ -20,7 +20,7 @@ type Log interface {
 	WaitRoom()
 	// Info is names and values for INFO's raft section.
 	Info() [][2]string
-	// Close ends the log, after the store's own deletions have ended.
+	// Close ends the log. What it is given from then on fails.
 	Close() error
 }
 
@@ -51,9 +51,9 @@ func (c *conn) announceCommitted(proposed int) {
 	if len(c.deferred)+len(c.subs.joins) == 0 {
 		return
 	}
-	if n := len(c.proposals); n > proposed {
+	if n := len(c.proposals); n > 0 { // its own, or one of the same run before it
 		c.tx.End()
-		if c.proposals[n-1].pending.Wait() != nil {
+		if err := c.proposals[n-1].pending.Wait(); err != nil && n > proposed {
 			c.dropDeferred()
 			return
 		}
@@ -97,6 +97,13 @@ func (c *conn) retract(by *store.Pending) {
 // did not come through, gets an error in the reply's place.
 func (c *conn) settle() {
 	if len(c.proposals) == 0 {
+		return
+	}
+	if c.dropped { // no reply is sent any more, so there is none to mend
+		for _, p := range c.proposals {
+			p.pending.Wait()
+		}
+		c.proposals = nil
 		return
 	}
 	var mended []byte

@@ -17,7 +17,7 @@ func (c *conn) dispatch(words [][]byte) {
 		if resp.EqualFold(words[0], "POST") || resp.EqualFold(words[0], "HOST:") {
 			// A browser was talked into sending HTTP here; what follows in
 			// its body must not be taken for commands.
-			c.closing, c.out = true, nil
+			c.closing, c.dropped, c.out = true, true, c.out[:0]
 			c.srv.log.Warn("closing a client that speaks HTTP", "id", c.id, "addr", c.addr)
 			return
 		}
@@ -39,7 +39,7 @@ func (c *conn) dispatch(words [][]byte) {
 	if c.srv.pause.on.Load() && !c.srv.pause.wait(c, row) {
 		return
 	}
-	if log := c.srv.durability; log != nil {
+	if log := c.srv.durability; log != nil && (row.mayChange() || row.name == "exec") {
 		log.WaitRoom()
 		if len(c.proposals) >= maxProposals {
 			c.settle()

@@ -149,6 +149,13 @@ func (c *conn) runScript(sha string, source []byte, keys, argv [][]byte, readOnl
 		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), scope); err != nil {
 			return resp.ErrBusy
 		}
+		for _, key := range keys {
+			c.tx.Look(key)
+		}
+		if by := c.tx.Blocked(); by != nil && !h.readOnly { // now, before anything has run
+			c.retract(by)
+			continue
+		}
 		c.open = true
 		reply, err := c.runLua(h, sha, source, keys, argv)
 		c.open = false

@@ -43,7 +43,14 @@ func awaitCommand(t *testing.T, addr, name string, n int) {
 
 func TestScriptMessagesAreBounded(t *testing.T) {
 	c := connect(t, serving(t, server.Config{}).Addr())
-	got := c.do("EVAL", "local s = string.rep('x', 100000000) while true do redis.call('PUBLISH', 'c', s) end", "0").text()
+	c.send(encodeCommand([]string{"EVAL", "local s = string.rep('x', 100000000) while true do redis.call('PUBLISH', 'c', s) end", "0"}))
+	c.conn.SetReadDeadline(time.Now().Add(time.Minute)) // it copies a gigabyte
+	var raw []byte
+	f, err := readFrame(c.br, &raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.render()
 	if !strings.HasPrefix(got, "(error) ERR script wrote more") {
 		t.Errorf("answered %s", got)
 	}

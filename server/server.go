@@ -95,16 +95,28 @@ func New(cfg Config) (*Server, error) {
 	s.tracking = newTracking(s.store)
 	s.change(func(*settings) {})
 	if cfg.OpenLog != nil {
+		s.store.SetActiveExpire(false) // what has expired meanwhile is deleted through the log
 		if s.durability, err = cfg.OpenLog(s.store, s.log); err != nil {
 			s.store.Close()
 			return nil, err
 		}
+		s.store.SetActiveExpire(true)
 	}
 	if err := s.listen(); err != nil {
-		s.store.Close()
-		return nil, err
+		return nil, errors.Join(err, s.closeStore())
 	}
 	return s, nil
+}
+
+// closeStore ends the log, so that nobody waits for it any more, and the store.
+func (s *Server) closeStore() (err error) {
+	s.closeOnce.Do(func() {
+		if s.durability != nil {
+			err = s.durability.Close()
+		}
+		s.store.Close()
+	})
+	return err
 }
 
 // reservedFiles are for everything that is not a client.
@@ -182,13 +194,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(drained)
 	}()
 	err := s.drain(ctx, drained)
-	s.closeOnce.Do(func() {
-		s.store.Close()
-		if s.durability != nil {
-			err = errors.Join(err, s.durability.Close())
-		}
-	})
-	return err
+	return errors.Join(err, s.closeStore())
 }
 
 // What Shutdown allows for, beside its context.

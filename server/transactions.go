@@ -138,6 +138,13 @@ func cmdExec(c *conn, _ *resp.Args) resp.Reply {
 			return resp.ErrExecAbortedBy(resp.ErrBusy)
 		}
 		c.tx.Read(&c.watch)
+		for _, q := range m.queue {
+			q.row.keys.each(q.words, c.tx.Look)
+		}
+		if by := c.tx.Blocked(); by != nil { // now, before anything has run
+			c.retract(by)
+			continue
+		}
 		// Under the shards of the watched keys nobody can change them any more:
 		// checked before, a write between the check and Begin would be missed.
 		if c.watching && c.watch.Dirty(c.tx.Now()) {

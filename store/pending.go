@@ -131,6 +131,18 @@ func (s *Store) finish(p *Pending, err error) {
 // done. One that only reads has seen the state before it, which is as good.
 func (tx *Tx) Blocked() *Pending { return tx.blocked }
 
+// Look notes whether a key is about to change, whichever database it is in.
+func (tx *Tx) Look(key []byte) {
+	hash := tx.s.hash(key)
+	sh := tx.shard(hash)
+	if sh.heldAll == nil && len(sh.held) == 0 {
+		return
+	}
+	for db := range NumDBs {
+		tx.noteHeld(db, key, hash)
+	}
+}
+
 // Read looks at the keys of a watch, so that Blocked tells whether one of them
 // is about to change.
 func (tx *Tx) Read(w *Watch) {

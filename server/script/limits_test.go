@@ -66,6 +66,9 @@ func highest(f func()) int64 {
 
 // TestMemoryIsBounded runs scripts that want all the memory there is.
 func TestMemoryIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes under the race detector")
+	}
 	const limit = 32 << 20
 	e := New(Limits{MaxMemoryBytes: limit})
 	scripts := map[string]string{
