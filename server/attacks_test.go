@@ -262,6 +262,17 @@ func TestAttackExplodingPatterns(t *testing.T) {
 	}
 }
 
+func TestAttackLongPatternsAndNames(t *testing.T) {
+	c := connect(t, serving(t, server.Config{}).Addr())
+	long := strings.Repeat("a", 4097)
+	for _, words := range [][]string{{"KEYS", long}, {"SCAN", "0", "MATCH", long}, {"PSUBSCRIBE", long}} {
+		c.wants(t, "(error) ERR pattern is too long", words...)
+	}
+	const refused = "(error) ERR Client names cannot contain spaces, newlines or special characters."
+	c.wants(t, refused, "CLIENT", "SETNAME", long[:1025])
+	c.wants(t, "OK", "CLIENT", "SETNAME", long[:1024])
+}
+
 func TestAttackLua(t *testing.T) {
 	addr := serving(t, server.Config{}).Addr()
 	c := connect(t, addr)

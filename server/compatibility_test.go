@@ -87,6 +87,7 @@ And what no single reply shows:
   inside MULTI takes its whole transaction with it.
 * DEBUG SLEEP holds up the connection that asks, not everybody; DEBUG is answered to clients on this machine by default.
 * A client that does not read its replies is no longer read from; Redis keeps the replies in memory.
+* Patterns of KEYS, SCAN and PSUBSCRIBE have 4 KiB at most, client names 1 KiB, all of one reply 1 GiB.
 * MONITOR clients are bounded by the pubsub class of client-output-buffer-limit.
 * ` + "`--port 0`" + ` takes any free port and prints it.
 `

@@ -58,7 +58,6 @@ type conn struct {
 	created    time.Time
 	addr       string
 	laddr      string
-	tls        bool
 	unix       bool
 	db         atomic.Int32
 	user       atomic.Pointer[user] // nil until authenticated

@@ -175,7 +175,7 @@ func (s *Server) welcome(l net.Listener, sock net.Conn) {
 		sock = tls.Server(sock, tlsl.config)
 	}
 	c := s.newConn(sock)
-	c.tls, c.unix = isTLS, sock.LocalAddr().Network() == "unix"
+	c.unix = sock.LocalAddr().Network() == "unix"
 	if c.unix {
 		c.addr, c.laddr = sock.LocalAddr().String()+":0", sock.LocalAddr().String()+":0"
 	}

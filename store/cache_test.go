@@ -246,7 +246,7 @@ func TestNoEviction(t *testing.T) {
 
 func TestSmallerLimitIsMadeTrue(t *testing.T) {
 	evicted := make(chan struct{}, 1)
-	s := newStore(t, Config{MaxMemory: 8 << 20, OnEvents: func(all []Event) {
+	s := newStore(t, Config{MaxMemory: 8 << 20, Commit: telling(func(all []Event) {
 		for _, e := range all {
 			if e.Name != "evicted" || e.Class != ClassEvicted {
 				t.Errorf("event %+v", e)
@@ -256,7 +256,7 @@ func TestSmallerLimitIsMadeTrue(t *testing.T) {
 		case evicted <- struct{}{}:
 		default:
 		}
-	}})
+	})})
 	s.WantEvents(ClassEvicted)
 	fill(t, s, "k", 30_000)
 	s.Reconfigure(func(c *Config) { c.MaxMemory = 1 << 20 })

@@ -83,7 +83,7 @@
 // Restore, ApplyClock, ApplyEntry and EmptyCached wait for latches. Whoever
 // holds one must not be waiting for them.
 //
-// Commit, OnEvents, Listener.Touched and Observer.Applied run with shards held.
+// Commit, Listener.Touched and Observer.Applied run with shards held.
 // They must not open a Tx, nor call MakeRoom, Watch, Unwatch, Unlisten,
 // ForgetListened, Stats or Check.
 package store

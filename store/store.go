@@ -67,15 +67,11 @@ type Config struct {
 	Now func() time.Time // the wall clock; nil = time.Now
 
 	// Commit makes the deletions that sweeper and eviction recorded on tx
-	// happen; nil applies them at once. It is called with the shards of tx
+	// happen, and tells of its events; nil applies them at once, and nobody is
+	// told. It is called with the shards of tx
 	// held and must not End it. It returns nil when they are applied, or a
 	// Pending when a log has yet to answer.
 	Commit func(tx *Tx) *Pending
-
-	// OnEvents receives the keyspace events ("expired", "evicted") of such a
-	// commit, with the shards still held so that they come before those of any
-	// later command on the same key. Keys are the callee's only until it returns.
-	OnEvents func(events []Event)
 }
 
 // Store is every database of one server.

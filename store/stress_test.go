@@ -12,7 +12,7 @@ import (
 // flushes, swaps, a changing limit, sweeper and evictor. Afterwards all is in order.
 func TestEverythingAtOnce(t *testing.T) {
 	const limit = 256 << 10
-	s := newStore(t, Config{MaxMemory: limit, BusyAfter: time.Second, OnEvents: func([]Event) {}})
+	s := newStore(t, Config{MaxMemory: limit, BusyAfter: time.Second, Commit: telling(func([]Event) {})})
 	s.WantEvents(ClassExpired | ClassEvicted)
 	rounds := 6000
 	if testing.Short() {

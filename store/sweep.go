@@ -131,13 +131,9 @@ func (s *Store) commit(tx *Tx) *Pending {
 	if len(tx.effects) == 0 {
 		return nil
 	}
-	if c.Commit == nil {
-		s.Apply(tx.Effects())
-	} else if p := c.Commit(tx); p != nil {
-		return p
+	if c.Commit != nil {
+		return c.Commit(tx)
 	}
-	if len(tx.events) > 0 && c.OnEvents != nil {
-		c.OnEvents(tx.events)
-	}
+	s.Apply(tx.Effects())
 	return nil
 }

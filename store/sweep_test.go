@@ -13,14 +13,14 @@ func TestSweeperIsPrompt(t *testing.T) {
 		at  time.Time
 	}
 	events := make(chan gone, 1000)
-	s := newStore(t, Config{OnEvents: func(all []Event) {
+	s := newStore(t, Config{Commit: telling(func(all []Event) {
 		for _, e := range all {
 			if e.Name != "expired" || e.DB != 3 || e.Class != ClassExpired {
 				t.Errorf("event %+v", e)
 			}
 			events <- gone{string(e.Key), time.Now()}
 		}
-	}})
+	})})
 	s.WantEvents(ClassExpired)
 	now := s.now()
 	due := map[string]int64{}
@@ -65,7 +65,7 @@ func TestSweeperIsPrompt(t *testing.T) {
 // An earlier deadline than the one the sweeper sleeps for wakes it.
 func TestSweeperWakes(t *testing.T) {
 	events := make(chan string, 10)
-	s := newStore(t, Config{OnEvents: func(all []Event) { events <- string(all[0].Key) }})
+	s := newStore(t, Config{Commit: telling(func(all []Event) { events <- string(all[0].Key) })})
 	s.WantEvents(ClassExpired)
 	now := s.now()
 	put(t, s, "late", "", now+60_000)
@@ -84,7 +84,7 @@ func TestSweeperWakes(t *testing.T) {
 
 func TestSweeperPassesLatchesOver(t *testing.T) {
 	events := make(chan string, 10)
-	s := newStore(t, Config{OnEvents: func(all []Event) { events <- string(all[0].Key) }})
+	s := newStore(t, Config{Commit: telling(func(all []Event) { events <- string(all[0].Key) })})
 	s.WantEvents(ClassExpired)
 	other := "b"
 	for s.ShardOf([]byte(other)) == s.ShardOf([]byte("a")) {
@@ -134,4 +134,15 @@ func TestActiveExpireOff(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	check(t, s)
+}
+
+// telling is a Commit that applies at once and passes the events on.
+func telling(tell func([]Event)) func(*Tx) *Pending {
+	return func(tx *Tx) *Pending {
+		tx.s.Apply(tx.Effects())
+		if events := tx.Events(); len(events) > 0 {
+			tell(events)
+		}
+		return nil
+	}
 }

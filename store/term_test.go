@@ -189,7 +189,7 @@ func runFollower(t *testing.T, seed uint64) {
 
 func TestEmptyCached(t *testing.T) {
 	clk := newClock()
-	s := newStore(t, Config{Now: clk.Now, MaxMemory: 1 << 20, OnEvents: func(e []Event) { t.Errorf("events %v", e) }})
+	s := newStore(t, Config{Now: clk.Now, MaxMemory: 1 << 20, Commit: telling(func(e []Event) { t.Errorf("events %v", e) })})
 	fill(t, s, "c", 8000)
 	c := session{s: s}
 	c.set(t, "pinned", "stays", 0)
@@ -228,7 +228,7 @@ func TestEmptyCached(t *testing.T) {
 
 func TestFollowersDoNotSweep(t *testing.T) {
 	events := make(chan string, 10)
-	s := newStore(t, Config{OnEvents: func(all []Event) { events <- string(all[0].Key) }})
+	s := newStore(t, Config{Commit: telling(func(all []Event) { events <- string(all[0].Key) })})
 	s.WantEvents(ClassExpired)
 	s.Follow()
 	deadline := s.now() + 1
