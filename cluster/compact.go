@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,29 @@ func (c *compactor) aim(snapshotBytes int64) {
 	c.atBytes.Store(max(c.n.cfg.SnapshotBytes, snapshotBytes))
 }
 
+// restart counts anew: a snapshot came in the place of the log.
+func (c *compactor) restart() {
+	c.entries.Store(0)
+	c.bytes.Store(0)
+	c.aim(c.n.snaps.size.Load())
+}
+
+// trail says how many entries are to stay behind the snapshot that is about to be
+// taken: nodes that were away for a while get them, and need not get all.
+func (c *compactor) trail(r *raft.Raft, entries, bytes int64) {
+	if c.n.cfg.alone() {
+		return
+	}
+	average := bytes/max(entries, 1) + entryOverhead
+	rc := r.ReloadableConfig()
+	rc.TrailingLogs = uint64(max(c.n.cfg.TrailingBytes/average, minTrailing))
+	if err := r.ReloadConfig(rc); err != nil {
+		c.n.cfg.Log.Error("the length of the log cannot be set", "error", err)
+	}
+}
+
+const entryOverhead = 64 // bytes that an entry takes beside its own, about
+
 // run takes the snapshots. Close ends it.
 func (c *compactor) run() {
 	defer c.n.running.Done()
@@ -65,10 +89,14 @@ func (c *compactor) run() {
 
 // Snapshot takes a snapshot now and cuts the log behind it.
 func (n *Node) Snapshot() error {
-	c := &n.compactor
+	c, r := &n.compactor, n.raft.Load()
+	if r == nil {
+		return fmt.Errorf("%w: this node is in no cluster yet", ErrUnavailable)
+	}
 	entries, bytes := c.entries.Load(), c.bytes.Load()
+	c.trail(r, entries, bytes)
 	begin := time.Now()
-	if err := n.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	if err := r.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return err
 	}
 	c.entries.Add(-entries)

@@ -181,6 +181,29 @@ func copyDir(t *testing.T, dir string) string {
 	return to
 }
 
+// A loss of power takes what was not synced: nothing that was acknowledged, as
+// long as syncing is not left out.
+func TestPowerLoss(t *testing.T) {
+	for _, broken := range []Break{0, BreakFsync} {
+		faults := &Faults{PowerLoss: true}
+		faults.Set(0, 0, false, broken)
+		dir := t.TempDir()
+		n, _ := open(t, Config{Dir: dir, Faults: faults})
+		n.Close()
+		n, st := open(t, Config{Dir: dir, Faults: faults}) // which syncs in any case
+		mustSet(t, n, st, "k", "v")
+		after := copyDir(t, dir)
+		if err := os.Rename(filepath.Join(after, syncedFile), filepath.Join(after, logFile)); err != nil {
+			t.Fatal(err)
+		}
+		n, st = open(t, Config{Dir: after})
+		if _, there := get(t, st, "k"); there != (broken == 0) {
+			t.Errorf("left out %b: there is %v", broken, there)
+		}
+		n.Close()
+	}
+}
+
 // A file that was cut ends the start or has lost nothing.
 func TestTruncated(t *testing.T) {
 	dir, want := written(t)

@@ -122,7 +122,7 @@ func TestMissingFiles(t *testing.T) {
 
 func TestNewerLayout(t *testing.T) {
 	dir, _ := written(t)
-	text := "crema data 2\nnode n1\nstate formed\n"
+	text := "crema data 3\nnode n1\nstate formed\n"
 	text += sumLine(text)
 	if err := os.WriteFile(filepath.Join(dir, metaFile), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"crema/store"
@@ -18,15 +19,39 @@ import (
 type dataDir struct {
 	path string
 	lock *os.File
+
+	mu   sync.Mutex // guards cluster and phase of meta, once the node runs
 	meta meta
 }
 
 // meta is what a directory says about itself.
 type meta struct {
-	node string
-	// formed is false until the first start is complete. Nothing was
-	// acknowledged before, so whatever there is may be thrown away.
-	formed bool
+	node    string
+	cluster string // hex, the same on all nodes; "" of a node that has always been alone
+	phase   phase
+	formed  bool // phase.formed()
+}
+
+// phase is how far a node has come in being a member of a cluster.
+type phase string
+
+const (
+	phaseNew        phase = "new"        // nothing is here
+	phaseFounding   phase = "founding"   // all of --peers are to begin cluster together; no log yet
+	phaseJoining    phase = "joining"    // to be added to cluster, which exists; a log that is here counts for nothing
+	phaseJoined     phase = "joined"     // added, and to be promoted; the configuration came from the leader
+	phaseFormed     phase = "formed"     // what the log says
+	phaseRecovering phase = "recovering" // peers.json is being put in the place of what the log says
+)
+
+// formed is false until the first start is complete. Nothing was acknowledged
+// before, so whatever there is may be thrown away.
+func (s phase) formed() bool {
+	return s == phaseJoined || s == phaseFormed || s == phaseRecovering
+}
+
+func (s phase) known() bool {
+	return s.formed() || s == phaseNew || s == phaseFounding || s == phaseJoining
 }
 
 const (
@@ -37,9 +62,12 @@ const (
 	snapshotDir = "snapshots"
 	probeFile   = "room.tmp"
 
-	metaVersion = 1
+	metaVersion = 2
 	maxMeta     = 4 << 10
 	probeBytes  = 4 * maxEntryBytes
+
+	maxClusterID = 64
+	noCluster    = "none" // in meta
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -66,7 +94,7 @@ func openDir(path, node string) (_ *dataDir, err error) {
 		if err := d.mustBeEmpty(); err != nil {
 			return nil, err
 		}
-		d.meta = meta{node: node}
+		d.meta = meta{node: node, phase: phaseNew}
 		if node == "" {
 			d.meta.node = defaultNodeID
 		}
@@ -141,24 +169,40 @@ func (d *dataDir) probe() error {
 }
 
 // form notes that the first start is complete.
-func (d *dataDir) form() error {
-	d.meta.formed = true
-	return d.writeMeta()
-}
+func (d *dataDir) form() error { return d.become(phaseFormed, d.cluster()) }
 
-func (d *dataDir) writeMeta() error {
-	if err := writeFileSynced(d.file(metaFile), d.meta.text()); err != nil {
+// become is on disk when it returns, and is said of this node only then.
+func (d *dataDir) become(to phase, cluster string) error {
+	m := meta{node: d.meta.node, cluster: cluster, phase: to, formed: to.formed()}
+	if err := writeFileSynced(d.file(metaFile), m.text()); err != nil {
 		return fmt.Errorf("write %s: %w", d.file(metaFile), err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.meta.cluster, d.meta.phase, d.meta.formed = m.cluster, m.phase, m.formed
 	return nil
 }
 
+func (d *dataDir) cluster() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.meta.cluster
+}
+
+func (d *dataDir) phase() phase {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.meta.phase
+}
+
+func (d *dataDir) writeMeta() error { return d.become(d.meta.phase, d.meta.cluster) }
+
 func (m meta) text() []byte {
-	state := "new"
-	if m.formed {
-		state = "formed"
+	cluster := m.cluster
+	if cluster == "" {
+		cluster = noCluster
 	}
-	text := fmt.Sprintf("crema data %d\nnode %s\nstate %s\n", metaVersion, m.node, state)
+	text := fmt.Sprintf("crema data %d\nnode %s\ncluster %s\nstate %s\n", metaVersion, m.node, cluster, m.phase)
 	return []byte(text + sumLine(text))
 }
 
@@ -167,34 +211,42 @@ func sumLine(text string) string {
 	return fmt.Sprintf("sum %08x\n", crc32.Checksum([]byte(text), castagnoli))
 }
 
-func readMeta(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+func readMeta(path string) ([]byte, error) { return readSmall(path, maxMeta) }
+
+// checkSum returns what stands before a sumLine that is right.
+func checkSum(b []byte) (string, error) {
+	text := string(b[:1+bytes.LastIndex(b, []byte("\nsum "))])
+	if text == "" || text+sumLine(text) != string(b) {
+		return "", errors.New("the checksum is wrong")
 	}
-	if info.Size() > maxMeta {
-		return nil, fmt.Errorf("%d bytes are too many", info.Size())
-	}
-	return os.ReadFile(path)
+	return text, nil
 }
 
 func parseMeta(b []byte) (m meta, err error) {
-	text := string(b[:1+bytes.LastIndex(b, []byte("\nsum "))])
-	if text+sumLine(text) != string(b) {
-		return m, errors.New("the checksum is wrong")
+	text, err := checkSum(b)
+	if err != nil {
+		return m, err
 	}
 	lines := strings.Split(text, "\n")
-	if len(lines) != 4 {
-		return m, errors.New("it has not got its four lines")
-	}
 	var version int
 	if _, err := fmt.Sscanf(lines[0], "crema data %d", &version); err == nil && version > metaVersion {
 		return m, fmt.Errorf("layout %d: %w", version, store.ErrNewer)
 	}
+	if version == 1 && len(lines) == 4 { // it had no line about the cluster
+		lines = append(lines[:2], append([]string{"cluster " + noCluster}, lines[2:]...)...)
+	}
+	if len(lines) != 5 {
+		return m, errors.New("it has not got its lines")
+	}
 	m.node = strings.TrimPrefix(lines[1], "node ")
-	m.formed = lines[2] == "state formed"
-	if string(m.text()) != string(b) {
-		return m, errors.New("the checksum is wrong")
+	m.cluster = strings.TrimPrefix(lines[2], "cluster ")
+	m.phase = phase(strings.TrimPrefix(lines[3], "state "))
+	m.formed = m.phase.formed()
+	if version < 1 || m.node == "" || !m.phase.known() || len(m.cluster) > maxClusterID {
+		return m, errors.New("its lines are not those of a data directory")
+	}
+	if m.cluster == noCluster {
+		m.cluster = ""
 	}
 	return m, nil
 }

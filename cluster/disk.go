@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,8 +27,11 @@ type disk struct {
 
 	probe func() error // finds out whether there is room again, and not just for a few bytes
 
+	faults func() error // suffered before each write; nil = none
+
 	mu     sync.Mutex
 	fault  func() error // for tests: fails what is about to be written
+	writes []time.Time  // when those that are under way began
 	err    error        // why the last write failed, nil when it did not
 	broken bool         // for good
 }
@@ -61,14 +65,60 @@ func (d *disk) try(write func() error) error {
 	if broken {
 		return d.failure()
 	}
-	var err error
-	if fault != nil {
+	err := d.suffer()
+	if err == nil && fault != nil {
 		err = fault()
 	}
 	if err == nil {
 		err = write()
 	}
 	return d.note(err)
+}
+
+// answer is try for what raft's main loop waits for: hangs watches it.
+func (d *disk) answer(write func() error) error {
+	defer d.begin()()
+	return d.try(write)
+}
+
+func (d *disk) suffer() error {
+	if d.faults == nil {
+		return nil
+	}
+	return d.faults()
+}
+
+// begin notes a write until it has ended.
+func (d *disk) begin() (ended func()) {
+	began := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.writes = append(d.writes, began)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		i := slices.Index(d.writes, began)
+		d.writes = slices.Delete(d.writes, i, i+1)
+	}
+}
+
+// hangs says whether a write is under way for longer than that.
+func (d *disk) hangs(longer time.Duration) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, began := range d.writes {
+		if time.Since(began) > longer {
+			return true
+		}
+	}
+	return false
+}
+
+// recheck forgets that the disk was full, if there is room.
+func (d *disk) recheck() {
+	if d.suffer() == nil && d.probe() == nil {
+		d.note(nil)
+	}
 }
 
 // note logs a line whenever the disk changes its mind, and says what its error
@@ -105,7 +155,7 @@ func isFull(err error) bool {
 func (d *disk) insist(write func() error) error {
 	for {
 		if d.failure() == nil || !d.isBroken() && d.probe() == nil {
-			err := d.try(write)
+			err := d.answer(write)
 			if err == nil || d.starting.Load() {
 				return err
 			}

@@ -7,20 +7,44 @@
 // store.Pending; the queue packs everything that waits into one entry while the
 // entry before it is on its way, so that many writers share one sync:
 //
-//	Propose → queue → one raft.Apply at a time → log on disk → fsm → Store.Commit
+//	Propose → queue → one raft.Apply at a time → log on disk → fsm → Store.CommitAll
 //
 // The fsm knows the entry in flight by its origin, which travels with it, and
 // commits its Pendings. Any other entry, at start or from another leader, goes
-// through Store.ApplyEntry. Leadership opens the gate: a Barrier is applied
-// first, so that everything an earlier term committed is in the store.
+// through Store.ApplyEntry. The origin also names the term in which the entry was
+// evaluated: appended in another one, it is applied nowhere.
+//
+// # Leadership
+//
+// Nodes talk through one port each (package peer); raft has its streams there, by
+// way of the transport. Only the node whose gate is open evaluates. Lead says
+// whose that is, Changed when it is another one. To open it, runGate
+//
+//	waits for a Barrier        all that was committed before is applied
+//	Store.Follow               nothing is cached from an earlier term
+//	commits TakeOver           no deadline comes early by our clock, and the Clock holds
+//	Store.Lead, opens the queue
+//
+// Whoever knows a reason shuts it, first of all: raft has lost, a later leader is
+// heard, the disk does not answer, somebody else is to take over. What waits is
+// refused then, what is in flight is in doubt.
+//
+// Verify makes sure that reads are not answered by a leader that was overtaken:
+// lease.go says how, promise.go what followers do for it.
+//
+// forming.go says how nodes come together, and how one that has lost its disk
+// comes back; recover.go what to do when a majority is lost.
 //
 // # The directory
 //
 //	lock         held while a process uses the directory
-//	meta         version of this layout, node id, whether the first start was completed
+//	meta         version of this layout, node id, cluster id, how far the node is a member
 //	log.bolt     the Raft log, term and vote (bbolt)
+//	addresses    where other nodes were; may be lost
 //	log.tail     the last index that was synced; itself not synced
 //	snapshots/   the latest snapshot
+//	addresses    where other nodes were last; may be lost
+//	peers.json   put there by people, who the members are when most are lost
 //	room.tmp     there for a moment, to see whether a full disk has room again
 //
 // bbolt undoes a torn last write by itself. Everything else is under a checksum
@@ -35,13 +59,23 @@
 // itself once there is room: a refused write has changed nothing. After any other
 // failure to write or to sync nobody knows what the disk holds, and a later sync
 // that succeeds proves nothing; proposals fail until the process is restarted
-// and reads the log again. Reads are served throughout.
+// and reads the log again. Alone, reads are served throughout. Where there are
+// other nodes, one of them leads instead: at once after an error, and after
+// hungAfter when the disk does not answer at all. Until then a node with a bad
+// disk neither votes nor tries to lead.
 //
 // # Caveats
 //
-// There are no peers yet: the cluster has one node.
+// A term keeps the time that it began with. When the leader's wall clock is set,
+// absolute deadlines are judged by the new time only from the next leader on. A
+// pinned key never goes before its time; it may stay longer by what the clock of
+// a later leader is behind.
 //
-// A disk that hangs, without an error, makes its proposals wait.
+// Leases rest on clocks that nobody sets, and on their running at the same speed,
+// give or take a tenth. A virtual machine that is stopped and does not notice
+// breaks them; linearizable reads of pinned keys do not rest on them.
+//
+// Alone, a disk that hangs without an error makes its proposals wait.
 //
 // A start writes to the log, so it is refused while the disk is full. The log's
 // file never shrinks: it stays as large as the log was between two snapshots.

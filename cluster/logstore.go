@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -22,6 +26,14 @@ type logStore struct {
 	tail *os.File // the last index synced: tells an older log from a whole one
 	disk *disk
 	grew func(entries int, bytes int64) // of what was appended
+
+	snapshot func() uint64 // the index of the latest one
+	recent   recent
+
+	mu     sync.Mutex // held while a copy is made
+	unsafe bool       // for tests: nothing is synced but now and then
+	copies bool       // for tests: what a loss of power would leave is kept in syncedFile
+	copied time.Time  // when that was done last
 }
 
 const (
@@ -42,8 +54,9 @@ func boltOptions(readOnly bool) *bbolt.Options {
 	}
 }
 
-func openLog(path, tail string, d *disk, grew func(int, int64)) (*logStore, error) {
-	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(false)})
+func openLog(path, tail string, d *disk, faults *Faults, grew func(int, int64), snapshot func() uint64) (*logStore, error) {
+	unsafe := faults.broken(BreakFsync)
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(false), NoSync: unsafe})
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", path, err)
 	}
@@ -52,7 +65,8 @@ func openLog(path, tail string, d *disk, grew func(int, int64)) (*logStore, erro
 		bolt.Close()
 		return nil, fmt.Errorf("open %s: %w", tail, err)
 	}
-	return &logStore{bolt: bolt, path: path, tail: f, disk: d, grew: grew}, nil
+	l := &logStore{bolt: bolt, path: path, tail: f, disk: d, grew: grew, snapshot: snapshot, unsafe: unsafe, copies: faults.powerLoss()}
+	return l, l.keeping(func() error { return nil })
 }
 
 func (l *logStore) close() error {
@@ -63,7 +77,25 @@ func (l *logStore) close() error {
 func (l *logStore) FirstIndex() (uint64, error) { return l.bolt.FirstIndex() }
 func (l *logStore) LastIndex() (uint64, error)  { return l.bolt.LastIndex() }
 
+// recent is the latest entries: each follower gets them without their being read
+// back from disk.
+type recent [recentEntries]atomic.Pointer[raft.Log]
+
+const recentEntries = 32
+
+func (r *recent) at(index uint64) *atomic.Pointer[raft.Log] { return &r[index%recentEntries] }
+
+func (r *recent) forget() {
+	for i := range r {
+		r[i].Store(nil)
+	}
+}
+
 func (l *logStore) GetLog(index uint64, entry *raft.Log) error {
+	if e := l.recent.at(index).Load(); e != nil && e.Index == index {
+		*entry = *e
+		return nil
+	}
 	if err := l.bolt.GetLog(index, entry); err != nil {
 		return err
 	}
@@ -79,8 +111,14 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 		sealed[i] = sealEntry(e)
 		size += int64(len(e.Data) + len(e.Extensions))
 	}
-	if err := l.disk.try(func() error { return l.bolt.StoreLogs(sealed) }); err != nil {
+	err := l.disk.answer(func() error {
+		return l.keeping(func() error { return l.bolt.StoreLogs(sealed) })
+	})
+	if err != nil {
 		return err
+	}
+	for _, e := range entries {
+		l.recent.at(e.Index).Store(e)
 	}
 	l.noteTail(entries[len(entries)-1].Index)
 	l.grew(len(entries), size)
@@ -90,26 +128,83 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 // DeleteRange cuts the log. Only its beginning is cut piece by piece: after a
 // crash in between what is left still has no gap.
 func (l *logStore) DeleteRange(first, last uint64) error {
+	l.recent.forget()
 	begin, err := l.FirstIndex()
 	if err != nil {
 		return err
 	}
-	if first > begin { // what another leader never had
+	end, err := l.LastIndex()
+	if err != nil {
+		return err
+	}
+	if first > begin || last == end && last > l.snapshot() { // what another leader never had
 		l.noteTail(first - 1)
-		return l.disk.try(func() error { return l.bolt.DeleteRange(first, last) })
+	}
+	if first > begin {
+		return l.disk.answer(func() error {
+			return l.keeping(func() error { return l.bolt.DeleteRange(first, last) })
+		})
 	}
 	for ; first <= last; first += deletedAtOnce {
 		until := min(last, first+deletedAtOnce-1)
-		if err := l.disk.try(func() error { return l.bolt.DeleteRange(first, until) }); err != nil {
+		err := l.disk.try(func() error {
+			return l.keeping(func() error { return l.bolt.DeleteRange(first, until) })
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// IsMonotonic has raft drop the whole log when a snapshot from elsewhere takes
+// its place, restored or sent by the leader: what comes next would leave a gap
+// behind the old entries, and some of those may never have been committed.
+func (l *logStore) IsMonotonic() bool { return true }
+
+// keeping writes, and keeps what a loss of power would leave then. Without copies
+// that is nobody's business, and writes are not held up by each other here.
+func (l *logStore) keeping(write func() error) error {
+	if !l.copies {
+		return write()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := write()
+	if err != nil || l.unsafe && time.Since(l.copied) < syncUnsafe {
+		return err
+	}
+	l.copied = time.Now()
+	to := filepath.Join(filepath.Dir(l.path), syncedFile)
+	if err := copyFile(l.path, to+tmpSuffix); err != nil {
+		return err
+	}
+	return os.Rename(to+tmpSuffix, to)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
 // noteTail remembers the last index that is on disk. It outlives the process at
 // once and a loss of power some time later, and is never ahead of the log.
 func (l *logStore) noteTail(index uint64) {
+	if l.unsafe {
+		return
+	}
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, tailBytes), index)
 	l.tail.WriteAt(binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), 0)
 }
@@ -165,7 +260,9 @@ func sumOf(e *raft.Log) uint32 {
 func (l *logStore) Set(key, value []byte) error {
 	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
 	value = binary.BigEndian.AppendUint32(value[:len(value):len(value)], sum)
-	return l.disk.insist(func() error { return l.bolt.Set(key, value) })
+	return l.disk.insist(func() error {
+		return l.keeping(func() error { return l.bolt.Set(key, value) })
+	})
 }
 
 func (l *logStore) Get(key []byte) ([]byte, error) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crema/cluster/peer"
 	"crema/store"
 
 	"github.com/hashicorp/raft"
@@ -24,25 +25,36 @@ type Node struct {
 	disk  *disk
 	log   *logStore
 	snaps *snapStore
-	raft  *raft.Raft
 	fsm   *fsm
 	queue *queue
+	gate  *gate
+	lease *lease
 	stats counts
+
+	promise   *promise
+	members   *members
+	book      *addresses
+	port      *peer.Port // nil alone, as the next
+	transport *transport
+	raft      atomic.Pointer[raft.Raft] // nil until the node is in a cluster
+	bornIn    uint64                    // the term in which raft started; set before raft
+	isolated  atomic.Bool               // no heartbeat leaves: the disk hangs
 
 	compactor compactor
 
-	gate   atomic.Bool   // we lead, and what was committed before us is applied
-	notify chan bool     // raft: leadership won or lost, each in turn
-	opened chan struct{} // closed when the gate opened for the first time
-	done   chan struct{} // closed by Close: the goroutines end
-	once   sync.Once
+	notify   chan bool     // raft: leadership won or lost, each in turn
+	opened   chan struct{} // closed when the gate opened for the first time
+	done     chan struct{} // closed by Close: the goroutines end
+	once     sync.Once
+	refusing sync.Mutex // held by who fails what was refused
 
 	proposing, running sync.WaitGroup // the queue's goroutine; the others
 }
 
-// Open brings st to what the directory holds and returns when the node takes
-// proposals. st must be empty and in nobody else's hands. From here on every
-// change of a pinned key goes through Propose.
+// Open brings st to what the directory holds. Alone it returns when the node
+// takes proposals; where there may be other nodes as soon as they can talk to it:
+// there may be no leader yet. st must be empty and in nobody else's hands. From
+// here on every change of a pinned key goes through Propose.
 func Open(cfg Config, st *store.Store) (_ *Node, err error) {
 	cfg = withDefaults(cfg)
 	dir, err := openDir(cfg.Dir, cfg.NodeID)
@@ -50,12 +62,17 @@ func Open(cfg Config, st *store.Store) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, store: st, dir: dir, queue: newQueue(),
+		cfg: cfg, store: st, dir: dir, queue: newQueue(), gate: newGate(), lease: newLease(raft.ServerID(dir.meta.node)),
 		notify: make(chan bool, 16), opened: make(chan struct{}), done: make(chan struct{}),
 	}
 	n.fsm = &fsm{n: n}
-	n.disk = &disk{log: cfg.Log, done: n.done, probe: dir.probe}
+	n.disk = &disk{log: cfg.Log, done: n.done, probe: dir.probe, faults: func() error { return cfg.Faults.write(dir.file(logFile)) }}
 	n.compactor = compactor{n: n, wake: make(chan struct{}, 1)}
+	n.members = newMembers(n.done)
+	n.book = openAddresses(dir.file(addressFile), &n.cfg, dir.meta.node)
+	n.lease.voters = n.servers
+	// What we promised before a restart we do not know.
+	n.promise = newPromise(time.Now().Add(heartbeatTimeout))
 	st.Follow()
 	begin := time.Now()
 	if err := n.open(); err != nil {
@@ -63,7 +80,7 @@ func Open(cfg Config, st *store.Store) (_ *Node, err error) {
 		return nil, err
 	}
 	stats := n.Stats()
-	cfg.Log.Info("log replayed", "dir", cfg.Dir, "entries", n.raft.LastIndex(),
+	cfg.Log.Info("log replayed", "dir", cfg.Dir, "entries", stats.LastIndex,
 		"snapshot_bytes", stats.SnapBytes, "log_bytes", stats.LogBytes, "took", time.Since(begin).Round(time.Millisecond))
 	return n, nil
 }
@@ -72,15 +89,56 @@ func (n *Node) open() error {
 	if err := n.openFiles(); err != nil {
 		return err
 	}
-	if err := n.startRaft(); err != nil {
+	if err := n.mayRecover(); err != nil {
 		return err
 	}
-	n.running.Add(2)
+	alone := n.cfg.alone()
+	if !alone {
+		if err := n.nameCluster(); err != nil {
+			return err
+		}
+		if err := n.openPort(); err != nil {
+			return err
+		}
+		n.transport = newTransport(n)
+		n.lease.beat = n.transport.beat
+	}
+	var first []raft.Server
+	if alone && !n.dir.phase().formed() {
+		first = servers([]string{n.dir.meta.node})
+	}
+	if alone || n.dir.phase().formed() {
+		if err := n.startRaft(first); err != nil {
+			return err
+		}
+	}
 	n.proposing.Add(1)
 	go n.runQueue()
+	n.running.Add(3)
+	go n.runRefusals()
 	go n.runGate()
 	go n.compactor.run()
-	return n.waitOpen()
+	if alone {
+		if err := n.checkAlone(n.raft.Load()); err != nil {
+			return err
+		}
+		return n.waitOpen()
+	}
+	n.running.Add(4)
+	go n.runVerify()
+	go n.runClock()
+	go n.runWatchdog()
+	go n.runMembers(n.startRaft)
+	return nil
+}
+
+// servers is the latest configuration.
+func (n *Node) servers() []raft.Server {
+	r := n.raft.Load()
+	if r == nil {
+		return nil
+	}
+	return r.GetConfiguration().Configuration().Servers
 }
 
 // openFiles reads everything, and opens for writing what it believes.
@@ -106,19 +164,24 @@ func (n *Node) openFiles() error {
 		snapshot = meta.Index
 	}
 	n.compactor.aim(n.snaps.size.Load())
+	var found extent
 	if n.dir.meta.formed {
-		ext, err := verifyLog(logPath, snapshot, readTail(tailPath), n.cfg.Log)
-		if err != nil {
+		if found, err = verifyLog(logPath, snapshot, readTail(tailPath), n.cfg.Log); err != nil {
 			return damaged(logPath, err)
 		}
-		n.compactor.entries.Store(ext.entries)
-		n.compactor.bytes.Store(ext.bytes)
+		n.compactor.entries.Store(found.entries)
+		n.compactor.bytes.Store(found.bytes)
 	}
-	n.log, err = openLog(logPath, tailPath, n.disk, n.compactor.grew)
+	n.log, err = openLog(logPath, tailPath, n.disk, n.cfg.Faults, n.compactor.grew, n.snaps.index.Load)
+	if err == nil {
+		err = n.log.dropCovered(snapshot)
+	}
 	return err
 }
 
-func (n *Node) startRaft() (err error) {
+// startRaft is called once. first is the configuration that begins a log, nil
+// where there is one, or where the leader will send it.
+func (n *Node) startRaft(first []raft.Server) (err error) {
 	// Raft panics where a disk fails or a log does not go on; here that is an
 	// error of ours to return.
 	n.disk.starting.Store(true)
@@ -129,12 +192,13 @@ func (n *Node) startRaft() (err error) {
 		}
 	}()
 	id := n.dir.meta.node
-	conf := raftConfig(id, n.notify, n.cfg.Log)
-	// A server's address in the log is its id, so that nodes may move.
-	address, transport := raft.NewInmemTransport(raft.ServerAddress(id))
-	if !n.dir.meta.formed {
-		servers := []raft.Server{{ID: conf.LocalID, Address: address}}
-		if err := raft.BootstrapCluster(conf, n.log, n.log, n.snaps, transport, raft.Configuration{Servers: servers}); err != nil {
+	conf := raftConfig(id, n.cfg.alone(), n.notify, n.cfg.Log)
+	var transport raft.Transport = n.transport
+	if n.cfg.alone() {
+		_, transport = raft.NewInmemTransport(raft.ServerAddress(id))
+	}
+	if first != nil {
+		if err := raft.BootstrapCluster(conf, n.log, n.log, n.snaps, transport, raft.Configuration{Servers: first}); err != nil {
 			return fmt.Errorf("form the cluster: %w", err)
 		}
 		if err := syncDir(n.dir.path); err != nil {
@@ -143,22 +207,30 @@ func (n *Node) startRaft() (err error) {
 		if err := n.dir.form(); err != nil {
 			return err
 		}
+	} else if err := n.recover(conf, transport); err != nil {
+		return err
 	}
-	n.raft, err = raft.NewRaft(conf, n.fsm, n.log, n.log, n.snaps, transport)
+	r, err := raft.NewRaft(conf, n.fsm, n.log, n.log, n.snaps, transport)
+	failed := n.snaps.failed.Load()
 	switch {
-	case n.snaps.failed != nil:
-		return n.snaps.failed
+	case failed != nil && *failed != nil:
+		return *failed
 	case err != nil && n.fsm.restoreErr != nil:
 		return damaged(filepath.Join(n.snaps.dir, "*", "state.bin"), n.fsm.restoreErr)
 	case err != nil:
 		return fmt.Errorf("start raft: %w", err)
+	}
+	n.bornIn = r.CurrentTerm()
+	n.raft.Store(r)
+	if n.transport != nil {
+		n.transport.run(r)
 	}
 	return nil
 }
 
 // waitOpen waits for the gate, or for what will keep it shut.
 func (n *Node) waitOpen() error {
-	tick := time.NewTicker(electionTimeout)
+	tick := time.NewTicker(aloneTimeout)
 	defer tick.Stop()
 	for {
 		select {
@@ -175,64 +247,6 @@ func (n *Node) waitOpen() error {
 	}
 }
 
-// runGate follows leadership. Close ends it.
-func (n *Node) runGate() {
-	defer n.running.Done()
-	for {
-		var leads bool
-		select {
-		case leads = <-n.notify:
-		case <-n.done:
-			return
-		}
-		if !leads {
-			if n.gate.Swap(false) {
-				n.cfg.Log.Warn("leadership lost", "term", n.raft.CurrentTerm())
-				n.store.Follow()
-			}
-			continue
-		}
-		// A Barrier that fails has met the end of this leadership, of which we
-		// are told next.
-		if !n.barrier() || n.fsm.err() != nil {
-			continue
-		}
-		// Entries of our last term may be older than what another leader has
-		// told its clients since.
-		n.store.Follow()
-		n.store.Lead()
-		n.gate.Store(true)
-		n.cfg.Log.Info("leadership won", "term", n.raft.CurrentTerm())
-		select {
-		case <-n.opened:
-		default:
-			close(n.opened)
-		}
-	}
-}
-
-// barrier waits until all that was committed before is applied. It is tried
-// again where raft was too busy to take it, as after a long replay.
-func (n *Node) barrier() bool {
-	for {
-		err := n.raft.Barrier(enqueueTimeout).Error()
-		if !errors.Is(err, raft.ErrEnqueueTimeout) || n.raft.State() != raft.Leader {
-			return err == nil
-		}
-	}
-}
-
-// closedGate is why nothing can be proposed now, nil when it can.
-func (n *Node) closedGate() error {
-	if n.gate.Load() {
-		return nil
-	}
-	if err := n.disk.failure(); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: no leader", ErrUnavailable)
-}
-
 // Close ends the node. What waits fails with ErrClosed, what is in flight is
 // given closeWithin to land. The store stays as it is; it must still be open.
 func (n *Node) Close() error {
@@ -242,30 +256,38 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) close() error {
-	n.fail(n.queue.close(), ErrClosed)
 	close(n.done)
+	n.queue.close()
 	ended := make(chan struct{})
 	go func() {
 		n.proposing.Wait() // until the flight has landed
-		if n.raft != nil {
-			n.raft.Shutdown().Error()
+		n.shutGate("closing")
+		n.stopTransport()
+		if r := n.raft.Load(); r != nil {
+			r.Shutdown().Error()
 		}
 		n.running.Wait()
+		n.refuse()
 		close(ended)
 	}()
+	var hung error
 	select {
 	case <-ended:
 	case <-time.After(closeWithin):
-		n.queue.mu.Lock()
-		origin := n.queue.origin()
-		n.queue.mu.Unlock()
-		n.fail(n.queue.land(origin), fmt.Errorf("%w: the node closed meanwhile", ErrInDoubt))
-		if n.raft != nil {
-			n.raft.Shutdown()
+		n.abandon()
+		n.stopTransport()
+		if r := n.raft.Load(); r != nil {
+			r.Shutdown()
 		}
-		// The disk hangs. Closing the files would hang as well; the process is
-		// about to end, and the lock goes with it.
-		return fmt.Errorf("close node: the disk did not answer within %s", closeWithin)
+		hung = fmt.Errorf("close node: the disk did not answer within %s", closeWithin)
+	}
+	if n.port != nil {
+		n.port.Close()
+	}
+	if hung != nil {
+		// Closing the files would hang as well; the process is about to end, and
+		// the lock goes with it.
+		return hung
 	}
 	var err error
 	if n.log != nil {
@@ -273,4 +295,12 @@ func (n *Node) close() error {
 	}
 	n.dir.close()
 	return err
+}
+
+// stopTransport ends what would be waited for until its deadline.
+func (n *Node) stopTransport() {
+	if n.transport != nil {
+		n.transport.Close()
+		n.port.Isolate(true)
+	}
 }

@@ -313,6 +313,7 @@ func TestAfterClose(t *testing.T) {
 
 func TestQueueHasALimit(t *testing.T) {
 	n := &Node{queue: newQueue()} // with nobody who takes from it
+	n.queue.term = 1
 	p := &store.Pending{Effects: []store.Effect{{Op: store.OpPut, Value: make([]byte, 16<<20)}}}
 	for !n.Full() {
 		if n.queue.bytes > maxQueueBytes {

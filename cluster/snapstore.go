@@ -23,9 +23,12 @@ type snapStore struct {
 	dir   string
 	done  <-chan struct{} // the node is closing: a snapshot being written is given up
 	size  atomic.Int64    // bytes of the latest snapshot
+	index atomic.Uint64   // where it ends, 0 if there is none
+
+	opened atomic.Uint64 // the index of the one that was opened last
 
 	// failed is why the latest could not be opened: raft reports only that none could.
-	failed error
+	failed atomic.Pointer[error]
 }
 
 const (
@@ -85,6 +88,7 @@ func (s *snapStore) latest() (*raft.SnapshotMeta, error) {
 	for _, m := range metas {
 		if m.ID == name && m.Term == newest[0] && m.Index == newest[1] {
 			s.size.Store(m.Size)
+			s.index.Store(m.Index)
 			return m, nil
 		}
 	}
@@ -114,7 +118,7 @@ func (s *snapStore) Create(version raft.SnapshotVersion, index, term uint64, con
 	if err != nil {
 		return nil, err
 	}
-	t := &snapSink{SnapshotSink: sink, store: s, tmp: filepath.Join(s.dir, sink.ID()+tmpSuffix)}
+	t := &snapSink{SnapshotSink: sink, store: s, index: index, tmp: filepath.Join(s.dir, sink.ID()+tmpSuffix)}
 	header := headerOf(&raft.SnapshotMeta{Index: index, Term: term, Configuration: configuration, ConfigurationIndex: configurationIndex})
 	if _, err := t.Write(header); err != nil {
 		t.Cancel()
@@ -126,7 +130,10 @@ func (s *snapStore) Create(version raft.SnapshotVersion, index, term uint64, con
 // Open hands out the state of a snapshot that is what was written.
 func (s *snapStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, state, err := s.open(id)
-	s.failed = err
+	s.failed.Store(&err)
+	if err == nil {
+		s.opened.Store(meta.Index)
+	}
 	return meta, state, err
 }
 
@@ -164,6 +171,7 @@ type snapSink struct {
 	raft.SnapshotSink
 	store *snapStore
 	tmp   string
+	index uint64
 	size  int64
 }
 
@@ -188,6 +196,7 @@ func (s *snapSink) Close() error {
 		return err
 	}
 	s.store.size.Store(s.size)
+	s.store.index.Store(s.index)
 	return nil
 }
 

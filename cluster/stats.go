@@ -15,8 +15,10 @@ type Stats struct {
 	State        string // leader, follower, candidate
 	Leader       string // its node id, "" when there is none
 	Term         uint64
+	LeaderClient string // where its clients connect
 	CommitIndex  uint64
 	AppliedIndex uint64
+	LastIndex    uint64
 	Peers        []string // node ids, ours among them
 
 	Entries   int64         // proposed by this node
@@ -27,7 +29,19 @@ type Stats struct {
 	LogBytes  int64         // of the log's file
 	SnapBytes int64         // of the latest snapshot
 
+	Rounds      int64  // of verification that were made
+	Elections   uint64 // terms since this node started
+	Changes     int64  // of the leader, since this node started
+	Lag         []Lag  // where this node leads
+	PostsMissed uint64 // frames that found no link, or no room
+
 	DiskError error // why proposals fail, nil when they need not
+}
+
+// Lag is how many committed entries a node is not known to have.
+type Lag struct {
+	Node    string
+	Entries uint64
 }
 
 type counts struct {
@@ -43,31 +57,42 @@ func (c *counts) entry(pendings, bytes int, took time.Duration) {
 
 // Stats looks at one thing after the other.
 func (n *Node) Stats() Stats {
-	_, leader := n.raft.LeaderWithID()
+	term, leader := n.Lead()
 	s := Stats{
-		NodeID: n.dir.meta.node, Leader: string(leader), Term: n.raft.CurrentTerm(),
-		CommitIndex: n.raft.CommitIndex(), AppliedIndex: n.raft.AppliedIndex(),
+		NodeID: n.dir.meta.node, Leader: leader, LeaderClient: n.book.of(leader).Client, State: "follower",
 		Entries: n.stats.entries.Load(), Pendings: n.stats.pendings.Load(), Bytes: n.stats.bytes.Load(),
 		LogTime:  time.Duration(n.stats.nanos.Load()),
 		LogBytes: fileSize(n.log.path), SnapBytes: n.snaps.size.Load(),
-		DiskError: n.disk.failure(),
+		Rounds: n.lease.rounds.Load(), DiskError: n.disk.failure(),
 	}
-	switch n.raft.State() {
-	case raft.Leader:
-		s.State = "leader"
-	case raft.Candidate:
-		s.State = "candidate"
-	default: // one that is shut down serves as a follower without a leader
-		s.State = "follower"
-	}
-	if f := n.raft.GetConfiguration(); f.Error() == nil {
-		for _, server := range f.Configuration().Servers {
-			s.Peers = append(s.Peers, string(server.ID))
-		}
+	if n.port != nil {
+		s.PostsMissed = n.port.Dropped()
 	}
 	n.queue.mu.Lock()
 	s.Waiting = len(n.queue.waiting)
 	n.queue.mu.Unlock()
+	n.gate.mu.Lock()
+	s.Changes = n.gate.changes
+	n.gate.mu.Unlock()
+	r := n.raft.Load()
+	if r == nil {
+		return s
+	}
+	s.Term, s.CommitIndex, s.AppliedIndex, s.LastIndex = r.CurrentTerm(), r.CommitIndex(), r.AppliedIndex(), r.LastIndex()
+	s.Elections = s.Term - n.bornIn
+	switch {
+	case term != 0:
+		s.State = "leader"
+	case r.State() != raft.Follower && r.State() != raft.Shutdown: // or has won, and may not serve yet
+		s.State = "candidate"
+	}
+	for _, server := range n.servers() {
+		id := string(server.ID)
+		s.Peers = append(s.Peers, id)
+		if term != 0 && id != s.NodeID {
+			s.Lag = append(s.Lag, Lag{id, s.CommitIndex - min(n.lease.matched(server.ID), s.CommitIndex)})
+		}
+	}
 	return s
 }
 
@@ -75,18 +100,24 @@ func (n *Node) Stats() Stats {
 func (n *Node) Info() [][2]string {
 	s := n.Stats()
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	index := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	disk := "ok"
 	if s.DiskError != nil {
 		disk = s.DiskError.Error()
 	}
-	return [][2]string{
+	info := [][2]string{
 		{"raft_node_id", s.NodeID},
 		{"raft_state", s.State},
 		{"raft_leader", s.Leader},
-		{"raft_term", strconv.FormatUint(s.Term, 10)},
-		{"raft_commit_index", strconv.FormatUint(s.CommitIndex, 10)},
-		{"raft_applied_index", strconv.FormatUint(s.AppliedIndex, 10)},
+		{"raft_leader_address", s.LeaderClient},
+		{"raft_term", index(s.Term)},
+		{"raft_commit_index", index(s.CommitIndex)},
+		{"raft_applied_index", index(s.AppliedIndex)},
 		{"raft_peers", strings.Join(s.Peers, ",")},
+		{"raft_elections", index(s.Elections)},
+		{"raft_leader_changes", number(s.Changes)},
+		{"raft_verifications", number(s.Rounds)},
+		{"raft_posts_dropped", index(s.PostsMissed)},
 		{"raft_entries", number(s.Entries)},
 		{"raft_commits", number(s.Pendings)},
 		{"raft_entry_bytes", number(s.Bytes)},
@@ -96,4 +127,8 @@ func (n *Node) Info() [][2]string {
 		{"raft_snapshot_bytes", number(s.SnapBytes)},
 		{"raft_disk", disk},
 	}
+	for _, lag := range s.Lag {
+		info = append(info, [2]string{"raft_lag_" + lag.Node, index(lag.Entries)})
+	}
+	return info
 }

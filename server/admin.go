@@ -17,8 +17,8 @@ func adminRows() []command {
 		{"lolwut", -1, readonly | fast, noKeys, session(cmdLolwut)},
 		{"debug", -2, admin | noScript | loading | stale | protected, noKeys, session(cmdDebug)},
 		{"shutdown", -1, admin | noScript | loading | stale | noMulti | allowBusy, noKeys, session(cmdShutdown)},
-		{"readonly", 1, loading | stale | fast | catConnection, noKeys, session(cmdNoCluster)},
-		{"readwrite", 1, loading | stale | fast | catConnection, noKeys, session(cmdNoCluster)},
+		{"readonly", 1, loading | stale | fast | catConnection, noKeys, session(cmdReadOnly)},
+		{"readwrite", 1, loading | stale | fast | catConnection, noKeys, session(cmdReadWrite)},
 	}
 	return append(rows, clusterRow())
 }
@@ -37,18 +37,39 @@ func cmdLastSave(c *conn, _ *resp.Args) resp.Reply { return resp.Int(c.srv.start
 
 // WAIT replicas milliseconds
 //
-// There are no replicas, so none will ever have the writes: it answers at once
-// instead of letting the time pass.
+// Without other nodes none will ever have the writes: it answers at once instead
+// of letting the time pass.
 func cmdWait(c *conn, a *resp.Args) resp.Reply {
-	a.Int()
+	wanted := a.Int()
 	timeout := a.Bytes()
 	if a.Failed() {
 		return a.Err()
 	}
-	if _, bad := milliseconds(timeout); bad.IsError() {
+	ms, bad := milliseconds(timeout)
+	if bad.IsError() {
 		return bad
 	}
-	return resp.Zero
+	if c.srv.cluster == nil {
+		return resp.Zero
+	}
+	return c.waitShared(wanted, time.Duration(ms)*time.Millisecond)
+}
+
+// READONLY
+//
+// Where another node leads, reads of this connection are answered from what this
+// one has.
+func cmdReadOnly(c *conn, _ *resp.Args) resp.Reply { return c.readOwn(true) }
+
+// READWRITE
+func cmdReadWrite(c *conn, _ *resp.Args) resp.Reply { return c.readOwn(false) }
+
+func (c *conn) readOwn(yes bool) resp.Reply {
+	if c.srv.alone() {
+		return errNoCluster
+	}
+	c.ownReads = yes
+	return resp.OK
 }
 
 // LOLWUT [VERSION version]

@@ -83,6 +83,7 @@ func cmdConfigSet(c *conn, a *resp.Args) resp.Reply {
 	for _, p := range named {
 		c.srv.log.Info("parameter changed", "name", p.name, "by", c.addr)
 	}
+	c.tellConfig(named, words)
 	return resp.OK
 }
 

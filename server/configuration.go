@@ -36,8 +36,17 @@ type Config struct {
 	ProtoMaxBulkLen   int64         // bytes; default 512 MiB
 	OutputBufferLimit string        // client-output-buffer-limit in CONFIG SET's words
 
-	// OpenLog opens what makes pinned entries survive this process; nil: nothing does.
-	OpenLog func(*store.Store, *slog.Logger) (Log, error)
+	// OpenLog opens what makes pinned entries survive this process; nil: nothing
+	// does. The Peer is what this server is to the other nodes, if there are any;
+	// until OpenLog has returned its methods wait.
+	OpenLog func(*store.Store, Peer, *slog.Logger) (Cluster, error)
+
+	// ReadConsistency says what answers that changed nothing rest on:
+	// linearizable (default), lease or local.
+	ReadConsistency string
+
+	// Now is the clock of commands and deadlines; nil: the wall clock and ClockOffset.
+	Now func() time.Time
 
 	// OnMaxMemory is told maxmemory, now and when CONFIG SET changes it: a program
 	// that has the process to itself tells the collector. nil: nobody.
@@ -66,6 +75,13 @@ func (cfg *Config) complete() error {
 	}
 	if cfg.LogLevel == "" {
 		cfg.LogLevel = "info"
+	}
+	switch cfg.ReadConsistency {
+	case "":
+		cfg.ReadConsistency = readLinearizable
+	case readLinearizable, readLease, readLocal:
+	default:
+		return fmt.Errorf("read-consistency must be linearizable, lease or local, not %q", cfg.ReadConsistency)
 	}
 	if cfg.ShutdownGrace == 0 {
 		cfg.ShutdownGrace = 7 * time.Second

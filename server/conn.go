@@ -49,10 +49,18 @@ type conn struct {
 	tracker       atomic.Pointer[tracker] // CLIENT TRACKING; set by this goroutine, read by others
 	aborted       resp.Reply              // why EXEC must end with nothing done
 	inScript      bool
-	full          bool       // pinned entries alone filled maxmemory when EXEC or the script began
-	deferred      []message  // PUBLISHed while tx is open; announced after commit
-	deferredBytes int64      // about what they cost
-	proposals     []proposal // commands of this run that the log has yet to answer
+	full          bool      // pinned entries alone filled maxmemory when EXEC or the script began
+	deferred      []message // PUBLISHed while tx is open; announced after commit
+	deferredBytes int64     // about what they cost
+
+	// Where there are other nodes.
+	run        run        // commands that wait for their verdict
+	evaluation evaluation // of the Tx that was evaluated last, for its step
+	lastIndex  uint64     // where in the log this connection's newest change is
+	far        farWatch   // where its watched keys are watched
+	ownReads   bool       // READONLY
+	proxy      bool       // it evaluates for clients of other nodes
+	marks      []int      // where in out the replies of EXEC begin, of a proxy
 
 	// What other connections read about this one (CLIENT LIST).
 	created    time.Time
@@ -165,7 +173,8 @@ func (c *conn) release() {
 		c.out = nil
 	}
 	c.args = resp.Args{} // its words belong to the reader
-	if c.in.Buffered() == 0 {
+	c.run.release()
+	if c.in != nil && c.in.Buffered() == 0 {
 		c.in.Release()
 	}
 }
@@ -175,13 +184,8 @@ func (c *conn) release() {
 func (c *conn) execute(words [][]byte) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.tx.Discard()
-			c.tx.End()
-			c.open = false
-			c.closing = true
-			c.srv.stats.panics.Add(1)
-			c.srv.log.Error("panic in command", "command", string(bytes.ToLower(words[0][:min(len(words[0]), longestName)])),
-				"panic", p, "stack", string(debug.Stack()))
+			c.panicked(p, words)
+			c.dropped = c.dropped || len(c.run.steps) > 0 // replies that nobody will make sure of
 			c.out = resp.Append(c.out, resp.ErrInternal, c.proto)
 		}
 	}()
@@ -196,9 +200,19 @@ func (c *conn) execute(words [][]byte) {
 	}
 }
 
+func (c *conn) panicked(p any, words [][]byte) {
+	c.tx.Discard()
+	c.tx.End()
+	c.open = false
+	c.closing = true
+	c.srv.stats.panics.Add(1)
+	c.srv.log.Error("panic in command", "command", string(bytes.ToLower(words[0][:min(len(words[0]), longestName)])),
+		"panic", p, "stack", string(debug.Stack()))
+}
+
 // reply appends one reply to the output, unless CLIENT REPLY silenced it.
 func (c *conn) reply(r resp.Reply) {
-	if r.Kind == resp.KindError {
+	if r.Kind == resp.KindError && !c.proxy {
 		c.srv.stats.countError(r.Bytes)
 	}
 	if c.replyMode != replyOn {
@@ -206,9 +220,7 @@ func (c *conn) reply(r resp.Reply) {
 	}
 	if size := r.Size(); size > largeReply {
 		if int64(len(c.out))+size > maxOutBytes {
-			c.closing, c.dropped, c.out = true, true, c.out[:0]
-			c.srv.stats.outboxClosed.Add(1)
-			c.srv.log.Warn("closing client whose reply is over the limit", "id", c.id, "addr", c.addr, "bytes", size)
+			c.tooLarge(int(size))
 			return
 		}
 		c.out = slices.Grow(c.out, int(size)) // once, and no larger than it needs
@@ -216,9 +228,20 @@ func (c *conn) reply(r resp.Reply) {
 	c.out = resp.Append(c.out, r, c.proto)
 }
 
+// tooLarge ends a connection whose replies are more than one may be sent.
+func (c *conn) tooLarge(size int) {
+	c.closing, c.dropped, c.out = true, true, c.out[:0]
+	if c.proxy {
+		return
+	}
+	c.srv.stats.outboxClosed.Add(1)
+	c.srv.log.Warn("closing client whose reply is over the limit", "id", c.id, "addr", c.addr, "bytes", size)
+}
+
 // flush writes the waiting replies; false means that the connection is gone.
 func (c *conn) flush() bool {
 	c.settle()
+	c.arrive()
 	if c.dropped {
 		c.out = nil
 		return false

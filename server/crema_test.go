@@ -11,19 +11,22 @@ import (
 	"crema/store"
 )
 
+// talkative is a server as the conversations expect it.
+var talkative = server.Config{
+	MaxMemory: -1, // as the oracle, whatever machine this is
+	Users: []server.User{
+		{Name: "alice", Password: "secret"},
+		{Name: "reader", Password: "secret2", ReadOnly: true},
+	},
+}
+
 // startCrema runs a server that ends with the test and gives its address. With a
 // log it is a durable one.
-func startCrema(t testing.TB, log func(*store.Store, *slog.Logger) (server.Log, error)) string {
+func startCrema(t testing.TB, log func(*store.Store, server.Peer, *slog.Logger) (server.Cluster, error)) string {
 	t.Helper()
-	srv, err := server.New(server.Config{
-		Port:      0,
-		MaxMemory: -1, // as the oracle, whatever machine this is
-		OpenLog:   log,
-		Users: []server.User{
-			{Name: "alice", Password: "secret"},
-			{Name: "reader", Password: "secret2", ReadOnly: true},
-		},
-	})
+	cfg := talkative
+	cfg.OpenLog = log
+	srv, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +48,12 @@ func startCrema(t testing.TB, log func(*store.Store, *slog.Logger) (server.Log, 
 }
 
 // durable opens one durable node in a directory.
-func durable(dir string) func(*store.Store, *slog.Logger) (server.Log, error) {
-	return func(st *store.Store, log *slog.Logger) (server.Log, error) {
-		return cluster.Open(cluster.Config{Dir: dir, Log: log}, st)
+func durable(dir string) func(*store.Store, server.Peer, *slog.Logger) (server.Cluster, error) {
+	return func(st *store.Store, _ server.Peer, log *slog.Logger) (server.Cluster, error) {
+		node, err := cluster.Open(cluster.Config{Dir: dir, Log: log}, st)
+		if err != nil {
+			return nil, err
+		}
+		return node, nil
 	}
 }

@@ -107,6 +107,9 @@ var argTypes = map[string]string{"": "string", "int": "integer", "double": "doub
 func (p *syntaxParser) arg() resp.Reply {
 	optional := p.skip("[")
 	name, kind, token := p.word(), "", ""
+	if name == "" {
+		panic("syntax: a name expected before " + p.rest)
+	}
 	if name == strings.ToUpper(name) {
 		name, token, kind = strings.ToLower(name), name, "pure-token"
 		if next := strings.TrimPrefix(p.rest, " "); next != p.rest && next != "" && !strings.Contains("[|", next[:1]) && next[0] >= 'a' {

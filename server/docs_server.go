@@ -78,4 +78,18 @@ var clusterDocs = map[string]doc{
 	"cluster|info":                  {since: "3.0.0", cost: "O(1)", does: "Tells the state of the cluster.", tips: "nondeterministic_output"},
 	"cluster|replicate":             {since: "3.0.0", cost: "O(1)", does: "Makes the node a master's replica.", syntax: "node-id"},
 	"cluster|reset":                 {since: "3.0.0", cost: "O(N) with N known nodes", does: "Makes the node forget the cluster.", syntax: "[hard_soft(HARD | SOFT)]"},
+
+	// Commands that Redis has not.
+	"crema":          {since: "0.1.0", cost: "That of the subcommand.", does: "The nodes of a crema cluster, for operators; Redis has no such command."},
+	"crema|status":   {since: "0.1.0", cost: "O(N) with N nodes", does: "Tells how this node is, and who the members are."},
+	"crema|health":   {since: "0.1.0", cost: "O(N) with N nodes", does: "Answers OK if this node can serve."},
+	"crema|add":      {since: "0.1.0", cost: "O(1)", does: "Lets a node belong to the cluster.", syntax: "id address"},
+	"crema|remove":   {since: "0.1.0", cost: "O(1)", does: "Lets a node belong to the cluster no more.", syntax: "id"},
+	"crema|promote":  {since: "0.1.0", cost: "O(1)", does: "Lets a learner vote.", syntax: "id"},
+	"crema|transfer": {since: "0.1.0", cost: "O(1)", does: "Makes another node the leader.", syntax: "[id]"},
+	"crema|snapshot": {since: "0.1.0", cost: "O(N) with N pinned keys", does: "Has this node take a snapshot and cut its log."},
+	"crema|digest":   {since: "0.1.0", cost: "O(N) with N pinned keys", does: "Tells a checksum of this node's pinned keys."},
+	"crema|save":     {since: "0.1.0", cost: "O(N) with N pinned keys", does: "Takes a copy of all pinned keys away, in chunks.", syntax: "step(BEGIN | read{READ transfer offset:int} | END transfer)"},
+	"crema|load":     {since: "0.1.0", cost: "O(N) with N pinned keys", does: "Puts a copy in the place of all keys, in chunks.", syntax: "step(begin{BEGIN bytes:int sha256} | write{WRITE transfer offset:int chunk} | APPLY transfer | END transfer)"},
+	"crema|help":     {since: "0.1.0", cost: "O(1)", does: "Says what each subcommand does."},
 }

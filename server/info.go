@@ -88,7 +88,7 @@ func cmdInfo(c *conn, a *resp.Args) resp.Reply {
 		if !all && !named[section.name] && (!plain || section.extra) {
 			continue
 		}
-		if section.name == "raft" && c.srv.durability == nil {
+		if section.name == "raft" && c.srv.cluster == nil {
 			continue
 		}
 		if t.Len() > 0 {
@@ -211,7 +211,7 @@ func infoMemory(t *infoText) {
 
 // infoRaft is what the log tells of itself; without one there is no such section.
 func infoRaft(t *infoText) {
-	for _, field := range t.s.durability.Info() {
+	for _, field := range t.s.cluster.Info() {
 		t.line(field[0], field[1])
 	}
 }
@@ -269,6 +269,9 @@ func infoStats(t *infoText) {
 	t.line("tracking_total_prefixes", prefixes)
 	t.zeros("unexpected_error_replies")
 	t.line("total_error_replies", st.errorReplies.Load())
+	if t.s.cluster != nil {
+		t.s.relay.info(t)
+	}
 	t.zeros("dump_payload_sanitizations")
 }
 
@@ -281,7 +284,11 @@ func (p *pubsub) listenedTo() (channels, patterns, shards int) {
 
 func infoReplication(t *infoText) {
 	t.line("role", "master")
-	t.line("connected_slaves", 0)
+	slaves := 0 // on the leader: the nodes that it reaches
+	if t.s.cluster != nil && t.s.evaluates() {
+		slaves = len(t.s.peers.all())
+	}
+	t.line("connected_slaves", slaves)
 	t.line("master_failover_state", "no-failover")
 	t.line("master_replid", t.s.runID())
 	t.line("master_replid2", strings.Repeat("0", 40))

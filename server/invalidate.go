@@ -74,12 +74,13 @@ func (t *tracker) emit(frame []byte) {
 // before invalidations.
 func (t *tracker) begin() {
 	t.mu.Lock()
-	t.busy = true
+	t.busy, t.ownReads = true, t.c.ownReads
 	t.mu.Unlock()
 }
 
 // rest is called when the replies to a batch have gone to the outbox.
 func (t *tracker) rest() {
+	t.forwarding = false
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.pending) > 0 {
@@ -102,9 +103,13 @@ func (t *tracker) after(words [][]byte) {
 	}
 	c.srv.tracking.limit(int64(c.srv.settings().trackingMaxKeys))
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ownReads = c.ownReads
+	if t.forwarding {
+		return // the reply that an invalidation is about may not be there yet
+	}
 	c.out = append(c.out, t.pending...)
 	t.pending = t.pending[:0]
-	t.mu.Unlock()
 }
 
 // limit forgets keys at random, telling who listened to them, until no more
@@ -119,13 +124,16 @@ func (tr *tracking) limit(keys int64) {
 	for tr.store.Listened() > 0 && tr.items.Load() > keys*itemsPerKey {
 		tr.store.ForgetListened(tr.store.Listened() - 1)
 	}
+	if tr.relay != nil {
+		tr.limitFar(keys)
+	}
 }
 
 // commit is Server.commit; a NOLOOP connection hears nothing of it.
 func (c *conn) commit() {
 	t := c.tracker.Load()
 	silent := t != nil && t.mode.noloop
-	if log := c.srv.durability; log != nil && store.Replicated(c.tx.Effects()) {
+	if log := c.srv.cluster; log != nil && (c.tx.Builds() || store.Replicated(c.tx.Effects())) {
 		p := c.propose()
 		if silent {
 			tell := p.Applied

@@ -66,7 +66,7 @@ func (m *monitors) leave(c *conn) {
 //
 //	+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"
 func (m *monitors) feed(c *conn, words [][]byte) {
-	if m.n.Load() == 0 {
+	if m.n.Load() == 0 || c.proxy {
 		return
 	}
 	source := c.addr

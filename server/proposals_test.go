@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -20,7 +21,8 @@ type heldLog struct {
 	held     bool
 	refusing error
 	waiting  []*store.Pending
-	proposed chan struct{} // a token for each Pending that is held
+	line     []*store.Pending // being answered
+	proposed chan struct{}    // a token for each Pending that is held
 }
 
 func (l *heldLog) Propose(p *store.Pending) {
@@ -31,7 +33,26 @@ func (l *heldLog) Propose(p *store.Pending) {
 		l.proposed <- struct{}{}
 		return
 	}
-	go l.answer(p, l.refusing) // as a log does, on a goroutine of its own
+	l.line = append(l.line, p)
+	if len(l.line) == 1 {
+		go l.drain() // as a log does, on a goroutine of its own and in order
+	}
+}
+
+func (l *heldLog) drain() {
+	for {
+		l.mu.Lock()
+		p, refusing := l.line[0], l.refusing
+		l.mu.Unlock()
+		l.answer(p, refusing)
+		l.mu.Lock()
+		l.line = l.line[1:]
+		empty := len(l.line) == 0
+		l.mu.Unlock()
+		if empty {
+			return
+		}
+	}
 }
 
 func (l *heldLog) answer(p *store.Pending, err error) {
@@ -49,6 +70,14 @@ func (l *heldLog) hold() {
 	l.held = true
 }
 
+// refuse is release, and what is proposed from now on gets the same answer.
+func (l *heldLog) refuse(err error) {
+	l.mu.Lock()
+	l.refusing = err
+	l.mu.Unlock()
+	l.release(err)
+}
+
 func (l *heldLog) release(err error) {
 	l.mu.Lock()
 	waiting := l.waiting
@@ -59,14 +88,21 @@ func (l *heldLog) release(err error) {
 	}
 }
 
-func (l *heldLog) WaitRoom()         {}
-func (l *heldLog) Info() [][2]string { return nil }
-func (l *heldLog) Close() error      { return nil }
+func (l *heldLog) WaitRoom()                           {}
+func (l *heldLog) Info() [][2]string                   { return nil }
+func (l *heldLog) Resign(context.Context)              {}
+func (l *heldLog) Close() error                        { return nil }
+func (l *heldLog) Lead() (uint64, string)              { return 1, "alone" }
+func (l *heldLog) Changed() <-chan struct{}            { return nil }
+func (l *heldLog) Verify(uint64, bool) error           { return nil }
+func (l *heldLog) Replicas(uint64) int                 { return 0 }
+func (l *heldLog) Call(string, []byte) ([]byte, error) { return nil, store.ErrNotLogged }
+func (l *heldLog) Post(string, []byte) bool            { return false }
 
 func withHeldLog(t *testing.T) (addr string, l *heldLog) {
 	t.Helper()
 	l = &heldLog{proposed: make(chan struct{}, 100)}
-	open := func(st *store.Store, _ *slog.Logger) (server.Log, error) {
+	open := func(st *store.Store, _ server.Peer, _ *slog.Logger) (server.Cluster, error) {
 		l.st = st
 		return l, nil
 	}
@@ -104,6 +140,21 @@ func TestNoReplyBeforeTheLogAnswers(t *testing.T) {
 	other.wants(t, `"1"`, "GET", "k")
 }
 
+// What has certainly not happened is done again, in its order, as long as nothing
+// behind it has happened.
+func TestRefusedProposalsAreTriedAgain(t *testing.T) {
+	addr, l := withHeldLog(t)
+	c := connect(t, addr)
+	l.hold()
+	c.pipeline("SET k 1", "GET none", "GET k", "APPEND k 2", "PING")
+	<-l.proposed // SET k
+	<-l.proposed // GET k, which rests on it
+	<-l.proposed // APPEND k
+	l.release(store.ErrNotLogged)
+	c.hears(t, "OK", "(nil)", `"1"`, "(integer) 2", "PONG")
+	c.wants(t, `"12"`, "GET", "k")
+}
+
 // Each command of a run gets its own verdict, and nothing has happened.
 func TestRefusedProposals(t *testing.T) {
 	addr, l := withHeldLog(t)
@@ -112,10 +163,11 @@ func TestRefusedProposals(t *testing.T) {
 	c.pipeline("SET k 1", "GET none", "SET j 2", "PING")
 	<-l.proposed
 	<-l.proposed
-	l.release(store.ErrNotLogged)
+	l.refuse(store.ErrNotLogged)
 	const down = "(error) CLUSTERDOWN The change did not reach the log, nothing has happened"
 	c.hears(t, down, "(nil)", down, "PONG")
 	c.wants(t, "(integer) 0", "EXISTS", "k", "j")
+	l.refuse(nil)
 	l.hold()
 	c.pipeline("SET k 1")
 	<-l.proposed

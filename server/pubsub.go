@@ -10,10 +10,12 @@ import (
 
 // pubsub knows who listens to what.
 type pubsub struct {
-	srv *Server
+	srv   *Server
+	relay *relay // nil without other nodes
 
 	mu sync.RWMutex // guards what follows; taken after shard locks, before an outbox's
 	audiences
+	coming audiences // who will join when the other nodes know of it
 }
 
 // audiences are the listeners in the three spaces of names.
@@ -51,6 +53,11 @@ type subscriptions struct {
 	// outbox: messages would overtake the confirmation.
 	joining audiences // of this connection alone
 	joins   []join    // in order; only the first of several of one name counts
+
+	// What SUBSCRIBE will confirm and join when the other nodes know of it.
+	arrivals []arrival
+	mark     uint64 // up to which they must know
+	first    bool   // of a name that they know nothing of yet: at once
 }
 
 // join is one SUBSCRIBE inside EXEC.
@@ -60,12 +67,20 @@ type join struct {
 	after int // this many messages of the same EXEC are from before
 }
 
+// arrival is one SUBSCRIBE outside EXEC.
+type arrival struct {
+	sp    *space
+	name  string
+	frame []byte // its confirmation
+}
+
 // count is how many subscriptions of all kinds there are.
 func (s *subscriptions) count() int { return len(s.channels) + len(s.shards) + len(s.patterns) }
 
 // space is one of the three kinds of subscription: where its names are kept and
 // what its confirmations are called.
 type space struct {
+	index                    uint8 // in spaces
 	subscribed, unsubscribed string
 	audience                 func(*audiences) audience
 	names                    func(*subscriptions) *map[string]struct{}
@@ -76,38 +91,45 @@ type space struct {
 func countBoth(s *subscriptions) int { return len(s.channels) + len(s.patterns) }
 
 var (
-	channelSpace = &space{"subscribe", "unsubscribe",
+	channelSpace = &space{0, "subscribe", "unsubscribe",
 		func(a *audiences) audience { return a.channels },
 		func(s *subscriptions) *map[string]struct{} { return &s.channels },
 		func(s *subscriptions) *atomic.Int32 { return &s.nChannels }, countBoth}
-	patternSpace = &space{"psubscribe", "punsubscribe",
+	patternSpace = &space{1, "psubscribe", "punsubscribe",
 		func(a *audiences) audience { return a.patterns },
 		func(s *subscriptions) *map[string]struct{} { return &s.patterns },
 		func(s *subscriptions) *atomic.Int32 { return &s.nPatterns }, countBoth}
-	shardSpace = &space{"ssubscribe", "sunsubscribe",
+	shardSpace = &space{2, "ssubscribe", "sunsubscribe",
 		func(a *audiences) audience { return a.shards },
 		func(s *subscriptions) *map[string]struct{} { return &s.shards },
 		func(s *subscriptions) *atomic.Int32 { return &s.nShards },
 		func(s *subscriptions) int { return len(s.shards) }}
+	spaces = [subscriptionSpaces]*space{channelSpace, patternSpace, shardSpace}
 )
 
 func newPubsub(s *Server) *pubsub {
-	return &pubsub{srv: s, audiences: newAudiences()}
+	return &pubsub{srv: s, audiences: newAudiences(), coming: newAudiences()}
 }
 
-// subscribe adds a name and confirms it.
+// subscribe adds a name and confirms it. Where there are other nodes it does so
+// when they know of it, see arrive.
 func (p *pubsub) subscribe(c *conn, sp *space, name []byte) {
 	names := sp.names(&c.subs)
 	if _, ok := (*names)[string(name)]; ok {
 		c.confirm(sp.subscribed, resp.Bulk(name), sp.count(&c.subs))
 		return
 	}
-	c.needOutbox() // this may wait for the client, so before mu
+	if len(c.subs.arrivals) == 0 || len(c.out) > 0 {
+		c.needOutbox() // this may wait for the client, so before mu
+	}
 	owned := string(name)
 	if *names == nil {
 		*names = map[string]struct{}{}
 	}
 	(*names)[owned] = struct{}{}
+	if p.relay != nil {
+		p.come(c, sp, owned)
+	}
 	if c.open {
 		if len(c.subs.joins) == 0 {
 			c.subs.joining = newAudiences()
@@ -118,6 +140,13 @@ func (p *pubsub) subscribe(c *conn, sp *space, name []byte) {
 		return
 	}
 	frame := confirmation(sp.subscribed, resp.Bulk(name), sp.count(&c.subs), c.proto)
+	if p.relay != nil {
+		c.subs.arrivals = append(c.subs.arrivals, arrival{sp, owned, frame})
+		if len(c.subs.arrivals) >= maxArrivals {
+			c.arrive()
+		}
+		return
+	}
 	// The confirmation goes to the outbox and the name into the audience in one
 	// step: joined first, a message could overtake the confirmation; confirmed
 	// first, a message sent by somebody who saw the confirmation could miss the
@@ -130,6 +159,9 @@ func (p *pubsub) subscribe(c *conn, sp *space, name []byte) {
 
 // join puts a connection into an audience; the caller holds mu.
 func (p *pubsub) join(c *conn, sp *space, name string) {
+	if p.relay != nil {
+		sp.audience(&p.coming).leave(name, c) // together they are as many as before
+	}
 	sp.audience(&p.audiences).join(name, c)
 	sp.size(&c.subs).Add(1)
 }
@@ -158,15 +190,26 @@ func (c *conn) dropJoining() {
 	for _, j := range s.joins {
 		if j.sp.audience(&s.joining).leave(j.name, c) {
 			delete(*j.sp.names(s), j.name)
+			c.srv.pubsub.stay(c, j.sp, j.name)
 		}
 	}
 	s.joining, s.joins = audiences{}, nil
 }
 
-// unsubscribe drops a name and confirms it, whether it was there or not.
-func (p *pubsub) unsubscribe(c *conn, sp *space, name []byte) {
-	p.drop(c, sp, string(name))
-	c.confirm(sp.unsubscribed, resp.Bulk(name), sp.count(&c.subs))
+// unsubscribe drops names and confirms them, whether they were there or not.
+func (p *pubsub) unsubscribe(c *conn, sp *space, names [][]byte) {
+	c.arrive()
+	for _, name := range names {
+		p.drop(c, sp, string(name))
+		c.out = append(c.out, confirmation(sp.unsubscribed, resp.Bulk(name), sp.count(&c.subs), c.proto)...)
+	}
+	if c.open {
+		return
+	}
+	c.agree()
+	if c.outbox != nil {
+		c.flush()
+	}
 }
 
 func (p *pubsub) drop(c *conn, sp *space, name string) {
@@ -176,7 +219,11 @@ func (p *pubsub) drop(c *conn, sp *space, name string) {
 	}
 	delete(names, name)
 	if sp.audience(&c.subs.joining).leave(name, c) {
+		p.stay(c, sp, name)
 		return
+	}
+	if p.relay != nil {
+		defer p.changed(c, sp, name) // behind the change
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -187,6 +234,7 @@ func (p *pubsub) drop(c *conn, sp *space, name string) {
 
 // leave ends all of a connection's subscriptions without a word.
 func (p *pubsub) leave(c *conn) {
+	c.arrive()
 	for _, sp := range []*space{channelSpace, patternSpace, shardSpace} {
 		for name := range *sp.names(&c.subs) {
 			p.drop(c, sp, name)
@@ -232,9 +280,19 @@ func (a *audiences) of(m message, visit func(to map[*conn]struct{}, words ...res
 	}
 }
 
-// publish hands a message to everybody who listens, and counts them. Frames
-// are encoded once per protocol and shared.
+// publish hands a message to everybody who listens, on whichever node, and
+// counts them.
 func (p *pubsub) publish(m message) (receivers int) {
+	receivers = p.publishHere(m)
+	if p.relay != nil {
+		receivers += p.relay.publish(m)
+	}
+	return receivers
+}
+
+// publishHere is publish for those on this node. Frames are encoded once per
+// protocol and shared.
+func (p *pubsub) publishHere(m message) (receivers int) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	p.of(m, func(to map[*conn]struct{}, words ...resp.Reply) { receivers += p.deliver(to, words) })
@@ -245,6 +303,9 @@ func (p *pubsub) publish(m message) (receivers int) {
 // about to listen.
 func (p *pubsub) receivers(c *conn, m message) (n int) {
 	count := func(to map[*conn]struct{}, _ ...resp.Reply) { n += len(to) }
+	if p.relay != nil {
+		n = int(p.relay.receivers(m))
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	p.of(m, count)

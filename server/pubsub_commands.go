@@ -61,6 +61,9 @@ const messageOverhead = 96
 // announceDeferred publishes what waited for the commit, and subscribes to it.
 // One that listens hears itself after its replies, those of EXEC included.
 func (c *conn) announceDeferred() {
+	if len(c.subs.joins) > 0 && c.srv.pubsub.relay != nil {
+		c.agree() // nothing is held while waiting
+	}
 	if len(c.deferred)+len(c.subs.joins) > 0 && c.subs.count() > 0 {
 		c.flush()
 	}
@@ -102,17 +105,19 @@ func subscribe(sp *space) func(*conn, *resp.Args) resp.Reply {
 func unsubscribe(sp *space) func(*conn, *resp.Args) resp.Reply {
 	return func(c *conn, a *resp.Args) resp.Reply {
 		if a.More() {
-			for _, name := range a.Rest() {
-				c.srv.pubsub.unsubscribe(c, sp, name)
-			}
+			c.srv.pubsub.unsubscribe(c, sp, a.Rest())
 			return resp.None
 		}
-		if len(*sp.names(&c.subs)) == 0 {
+		names := *sp.names(&c.subs)
+		if len(names) == 0 {
 			c.confirm(sp.unsubscribed, resp.Nil, sp.count(&c.subs))
+			return resp.None
 		}
-		for name := range *sp.names(&c.subs) {
-			c.srv.pubsub.unsubscribe(c, sp, []byte(name))
+		all := make([][]byte, 0, len(names))
+		for name := range names {
+			all = append(all, []byte(name))
 		}
+		c.srv.pubsub.unsubscribe(c, sp, all)
 		return resp.None
 	}
 }
@@ -132,14 +137,27 @@ func (p *pubsub) list(sp *space, a *resp.Args) resp.Reply {
 		return resp.ErrSubcommandSyntax("pubsub", a.Words[1])
 	}
 	pattern := a.Peek()
-	p.mu.RLock()
-	defer p.mu.RUnlock()
 	names := []resp.Reply{}
+	p.mu.RLock()
 	for name := range sp.audience(&p.audiences) {
 		if pattern == nil || resp.Match(pattern, []byte(name), false) {
 			names = append(names, resp.BulkString(name))
 		}
 	}
+	p.mu.RUnlock()
+	if p.relay == nil {
+		return resp.Array(names...)
+	}
+	seen := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		seen[string(name.Bytes)] = struct{}{}
+	}
+	p.relay.names(sp, pattern, func(name string) {
+		if _, there := seen[name]; !there {
+			seen[name] = struct{}{}
+			names = append(names, resp.BulkString(name))
+		}
+	})
 	return resp.Array(names...)
 }
 
@@ -152,11 +170,15 @@ func cmdPubsubShardNumSub(c *conn, a *resp.Args) resp.Reply {
 }
 
 func (p *pubsub) sizes(sp *space, a *resp.Args) resp.Reply {
+	elems := make([]resp.Reply, 0, 2*a.Left())
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	elems := make([]resp.Reply, 0, 2*a.Left())
 	for _, name := range a.Rest() {
-		elems = append(elems, resp.Bulk(name), resp.Int(int64(len(sp.audience(&p.audiences)[string(name)]))))
+		n := int64(len(sp.audience(&p.audiences)[string(name)]))
+		if p.relay != nil {
+			n += p.relay.size(sp, name)
+		}
+		elems = append(elems, resp.Bulk(name), resp.Int(n))
 	}
 	return resp.Array(elems...)
 }
@@ -164,6 +186,9 @@ func (p *pubsub) sizes(sp *space, a *resp.Args) resp.Reply {
 // PUBSUB NUMPAT
 func cmdPubsubNumPat(c *conn, _ *resp.Args) resp.Reply {
 	p := c.srv.pubsub
+	if p.relay != nil {
+		return resp.Int(int64(p.relay.patterns()))
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return resp.Int(int64(len(p.patterns)))

@@ -36,14 +36,15 @@ func (c *conn) dispatch(words [][]byte) {
 		c.queue(row, named, words)
 		return
 	}
+	if len(c.subs.arrivals) > 0 && !row.subscribes() {
+		c.arrive() // what comes next may count on being subscribed
+	}
 	if c.srv.pause.on.Load() && !c.srv.pause.wait(c, row) {
 		return
 	}
-	if log := c.srv.durability; log != nil && (row.mayChange() || row.name == "exec") {
-		log.WaitRoom()
-		if len(c.proposals) >= maxProposals {
-			c.settle()
-		}
+	if c.srv.cluster != nil && row.shared() {
+		c.take(row, named, words)
+		return
 	}
 	c.call(row, named, words)
 }
@@ -64,13 +65,22 @@ func (c *conn) admit(row *command) resp.Reply {
 	if u != nil && !u.may(row) {
 		return resp.ErrNoPerm(u.name, row.name)
 	}
-	if row.flags&denyOOM != 0 && !s.store.MakeRoom() {
+	if row.flags&denyOOM != 0 && s.evaluates() && !s.store.MakeRoom() {
 		return resp.ErrOOM
 	}
 	if c.proto == 2 && row.flags&inSubscriber == 0 && c.subs.count() > 0 {
 		return resp.ErrSubscribed(row.name)
 	}
 	return resp.None
+}
+
+// evaluates tells whether data commands are evaluated on this node.
+func (s *Server) evaluates() bool {
+	if s.cluster == nil {
+		return true
+	}
+	term, _ := s.cluster.Lead()
+	return term != 0
 }
 
 // reject refuses a command before it ran. A refused command spoils an open
@@ -91,42 +101,47 @@ func (c *conn) reject(row *command, why resp.Reply) {
 
 // call runs one admitted command, answers it and counts it.
 func (c *conn) call(row *command, named int, words [][]byte) {
+	began := c.clock.now
+	failed := c.perform(row, named, words)
+	c.clock.tick()
+	c.srv.observe(c, row, words, c.clock.now-began, failed)
+}
+
+// perform runs one admitted command and answers it. Its reply is an error, or is
+// not.
+func (c *conn) perform(row *command, named int, words [][]byte) (failed bool) {
 	c.lastRow.Store(row)
 	c.args = resp.NewArgs(row.name, words, named)
-	began := c.clock.now
 	var r resp.Reply
-	from, proposed := len(c.out), len(c.proposals)
 	switch {
 	case row.session != nil:
-		if proposed > 0 && !c.open && row.flags&runsScript == 0 && row.name != "exec" {
+		if !c.open {
 			c.settle() // a session command ends the run: PUBLISH after SET is heard after SET
-			from, proposed = len(c.out), 0
 		}
-		r = row.session(c, &c.args)
-		c.reply(r)
+		if r = row.session(c, &c.args); !c.evaluation.lost {
+			c.reply(r)
+		}
 	case c.open: // inside EXEC: the transaction's Tx, committed as a whole
 		r = c.evaluate(row, &c.args)
 		c.reply(r)
 	default:
 		r = c.callAlone(row, words)
 	}
-	if len(c.proposals) > proposed && !c.open {
-		c.proposals[proposed].from, c.proposals[proposed].to = from, len(c.out)
-	}
-	c.clock.tick()
-	c.srv.observe(c, row, words, c.clock.now-began, r.IsError())
+	return r.IsError()
 }
 
 // callAlone gives one data command a Tx of its own: evaluate, commit, answer.
 // The reply is encoded while the Tx is open, because it may point at what the
 // store holds.
 func (c *conn) callAlone(row *command, words [][]byte) resp.Reply {
-	scope := store.Scope{Shards: row.scope(c.srv.store, words), NoTouch: c.noTouch.Load()}
+	scope := store.Scope{Shards: row.scope(c.srv.store, words), NoTouch: c.noTouch.Load(), Ahead: c.ahead(row)}
 	args := c.args
 	var r resp.Reply
 	for {
-		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), scope); err != nil {
-			c.reply(resp.ErrBusy)
+		if err := c.begin(scope); err != nil {
+			if !c.evaluation.lost {
+				c.reply(resp.ErrBusy)
+			}
 			return resp.ErrBusy
 		}
 		r = c.evaluate(row, &c.args)
@@ -167,13 +182,13 @@ func (s *Server) commit(tx *store.Tx) {
 // commitOwn commits the deletions that the store makes by itself. Through a log
 // they are on their way when it returns, and the caller waits.
 func (s *Server) commitOwn(tx *store.Tx) *store.Pending {
-	if s.durability == nil || !store.Replicated(tx.Effects()) {
+	if s.cluster == nil || !store.Replicated(tx.Effects()) {
 		s.commit(tx)
 		return nil
 	}
 	p := tx.Hand()
 	s.announceApplied(p, tx.Events())
-	s.durability.Propose(p)
+	s.cluster.Propose(p)
 	return p
 }
 
@@ -185,6 +200,9 @@ func (s *Server) announce(events []store.Event) {
 
 // observe counts a command that ran and shows it to SLOWLOG, LATENCY and MONITOR.
 func (s *Server) observe(c *conn, row *command, words [][]byte, d time.Duration, failed bool) {
+	if c.proxy {
+		return // where the client is
+	}
 	row.stat.record(d, failed)
 	if row.flags&secret != 0 {
 		words = redacted(words)

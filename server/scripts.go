@@ -25,6 +25,9 @@ type scripts struct {
 
 func newScripts() *scripts { return &scripts{engine: script.New(script.DefaultLimits)} }
 
+// share has other nodes told of scripts. It is called before there are any.
+func (s *scripts) share(tell func(source []byte)) { s.engine.KeepSources(tell) }
+
 // kill stops the running script; false means that there is none.
 func (s *scripts) kill() bool {
 	s.mu.Lock()
@@ -145,8 +148,11 @@ func (c *conn) runScript(sha string, source []byte, keys, argv [][]byte, readOnl
 	}
 	defer c.tx.End()
 	for {
-		scope := store.Scope{Shards: store.AllShards, Latch: true, PinAll: true, NoTouch: c.noTouch.Load()}
-		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), scope); err != nil {
+		scope := store.Scope{
+			Shards: store.AllShards, Latch: true, PinAll: true,
+			NoTouch: c.noTouch.Load(), Ahead: c.srv.cluster != nil && (!h.readOnly || c.run.last != nil),
+		}
+		if err := c.begin(scope); err != nil {
 			return resp.ErrBusy
 		}
 		for _, key := range keys {
@@ -166,9 +172,10 @@ func (c *conn) runScript(sha string, source []byte, keys, argv [][]byte, readOnl
 		}
 		by := c.blocked()
 		if by == nil {
-			proposed := len(c.proposals)
 			c.commit()
-			c.announceCommitted(proposed)
+			if c.srv.cluster == nil { // else when the run is settled
+				c.announceDeferred()
+			}
 			return reply
 		}
 		c.retract(by)
@@ -324,10 +331,12 @@ var errTooBig = errors.New("script writes too much")
 
 // SCRIPT LOAD script
 func cmdScriptLoad(c *conn, a *resp.Args) resp.Reply {
-	sha, err := c.srv.scripts.engine.Load(a.Bytes())
+	source := a.Bytes()
+	sha, err := c.srv.scripts.engine.Load(source)
 	if err != nil {
 		return resp.Error(err.Error())
 	}
+	c.tellPeers(scriptFrame(source, true))
 	return resp.BulkString(sha)
 }
 
@@ -346,15 +355,16 @@ func cmdScriptFlush(c *conn, a *resp.Args) resp.Reply {
 		return resp.ErrScriptFlush
 	}
 	c.srv.scripts.engine.Flush()
+	c.tellPeers([]byte{frameFlush})
 	return resp.OK
 }
 
 // SCRIPT KILL
 func cmdScriptKill(c *conn, _ *resp.Args) resp.Reply {
-	if !c.srv.scripts.kill() {
-		return resp.ErrNotBusy
+	if c.srv.cluster != nil {
+		return c.srv.killShared()
 	}
-	return resp.OK
+	return c.srv.killHere()
 }
 
 // SCRIPT HELP

@@ -18,17 +18,23 @@ import (
 // Server is one crema. Make it with New, run it with Serve, end it with
 // Shutdown. A program may hold any number of them.
 type Server struct {
-	cfg        Config
-	log        *slog.Logger
-	store      *store.Store
-	table      *table
-	users      *users
-	clients    *clients
-	pubsub     *pubsub
-	durability Log // nil: what is applied is all there is
-	tracking   *tracking
-	scripts    *scripts
-	started    time.Time
+	cfg      Config
+	log      *slog.Logger
+	store    *store.Store
+	table    *table
+	users    *users
+	clients  *clients
+	pubsub   *pubsub
+	tracking *tracking
+	scripts  *scripts
+	transfer transfer // CREMA SAVE and LOAD
+	started  time.Time
+
+	cluster  Cluster // nil: what is applied is all there is
+	peers    *peers
+	relay    *relay
+	sessions *sessions // what other nodes' clients WATCH here
+	proxies  sync.Pool // of *conn: they evaluate what other nodes send
 
 	live     atomic.Pointer[settings]
 	changing sync.Mutex // one CONFIG SET at a time
@@ -41,15 +47,15 @@ type Server struct {
 	stats    serverStats
 	rates    rates
 
-	authLog     seldom // failed authentications
-	clockOffset time.Duration
-	listeners   []net.Listener
-	conns       sync.WaitGroup // what enter let in: connections served, commands of in-process doors
-	entry       sync.RWMutex   // taken to enter; while it is locked draining becomes true
-	draining    atomic.Bool
-	stop        chan struct{} // closed when somebody asks the server to end
-	stopOnce    sync.Once
-	closeOnce   sync.Once // of the store and the log
+	authLog   seldom // failed authentications
+	listeners []net.Listener
+	conns     sync.WaitGroup // what enter let in: connections served, commands of in-process doors
+	entry     sync.RWMutex   // taken to enter; while it is locked draining becomes true
+	draining  atomic.Bool
+	stop      chan struct{} // closed when somebody asks the server to end
+	stopOnce  sync.Once
+
+	resignOnce, closeOnce sync.Once // of the cluster; of the store and the cluster
 }
 
 // New makes a server and opens its sockets, so that Addr is known and a port
@@ -63,14 +69,14 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:         cfg,
-		started:     time.Now(),
-		users:       newUsers(cfg.Users, cfg.RequirePass),
-		clients:     newClients(),
-		scripts:     newScripts(),
-		clockOffset: cfg.ClockOffset,
-		logLevel:    new(slog.LevelVar),
-		stop:        make(chan struct{}),
+		cfg:      cfg,
+		started:  time.Now(),
+		users:    newUsers(cfg.Users, cfg.RequirePass),
+		clients:  newClients(),
+		scripts:  newScripts(),
+		sessions: newSessions(),
+		logLevel: new(slog.LevelVar),
+		stop:     make(chan struct{}),
 	}
 	s.log = cfg.logger(s.logLevel)
 	if files := availableFiles() - reservedFiles; set.maxClients > files && files > 0 {
@@ -78,6 +84,8 @@ func New(cfg Config) (*Server, error) {
 		set.maxClients = files
 	}
 	s.pubsub = newPubsub(s)
+	s.peers = newPeers(s)
+	s.relay = newRelay(s)
 	s.stats.errors = map[string]int64{}
 	s.table = newTable(allRows()...)
 	s.live.Store(&set)
@@ -89,14 +97,19 @@ func New(cfg Config) (*Server, error) {
 		BusyAfter: set.busyAfter,
 
 		MaxValueBytes: set.limits.MaxBulkBytes,
-		Now:           func() time.Time { return time.Now().Add(cfg.ClockOffset) },
+		Now:           s.wallClock,
 		Commit:        s.commitOwn,
 	})
 	s.tracking = newTracking(s.store)
 	s.change(func(*settings) {})
 	if cfg.OpenLog != nil {
 		s.store.SetActiveExpire(false) // what has expired meanwhile is deleted through the log
-		if s.durability, err = cfg.OpenLog(s.store, s.log); err != nil {
+		s.scripts.share(s.tellScript)
+		if s.cluster, err = cfg.OpenLog(s.store, s.peers, s.log); err == nil {
+			s.relay.open(s.cluster)
+		}
+		close(s.peers.opened)
+		if err != nil {
 			s.store.Close()
 			return nil, err
 		}
@@ -111,8 +124,9 @@ func New(cfg Config) (*Server, error) {
 // closeStore ends the log, so that nobody waits for it any more, and the store.
 func (s *Server) closeStore() (err error) {
 	s.closeOnce.Do(func() {
-		if s.durability != nil {
-			err = s.durability.Close()
+		s.relay.close()
+		if s.cluster != nil {
+			err = s.cluster.Close()
 		}
 		s.store.Close()
 	})
@@ -128,7 +142,7 @@ func allRows() [][]command {
 		sessionRows(), clientRows(), commandRows(),
 		stringRows(), numberRows(), lcsRows(), keyRows(), expireRows(), scanRows(), databaseRows(), objectRows(),
 		pubsubRows(), monitorRows(), transactionRows(), scriptRows(),
-		configRows(), infoRows(), slowlogRows(), latencyRows(), memoryRows(), adminRows(),
+		configRows(), infoRows(), slowlogRows(), latencyRows(), memoryRows(), adminRows(), cremaRows(),
 	}
 }
 
@@ -172,15 +186,17 @@ func (s *Server) Serve(ctx context.Context) error {
 // requestShutdown makes Serve return.
 func (s *Server) requestShutdown() { s.stopOnce.Do(func() { close(s.stop) }) }
 
-// Shutdown stops accepting, lets every connection finish what it has read,
-// and closes what is still open when ctx ends. It may be called repeatedly.
+// Shutdown stops accepting, has another node lead, lets every connection finish
+// what it has read, and closes what is still open when ctx ends. It may be called
+// repeatedly.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.closeEntry()
 	s.requestShutdown()
 	for _, l := range s.listeners {
 		l.Close()
 	}
 	s.pause.end()
+	s.resign(ctx)
+	s.closeEntry()
 	// A deadline in the past wakes a connection that waits for its client's
 	// next command; one that is answering reads no further after it.
 	s.clients.each(func(c *conn) {
@@ -197,10 +213,25 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(err, s.closeStore())
 }
 
+// resign has another node lead before the connections end, so that what they
+// still ask is answered there.
+func (s *Server) resign(ctx context.Context) {
+	if s.cluster == nil {
+		return
+	}
+	s.resignOnce.Do(func() {
+		ctx, done := context.WithTimeout(ctx, resignGrace)
+		defer done()
+		s.cluster.Resign(ctx)
+		s.peers.awaitQuiet(ctx)
+	})
+}
+
 // What Shutdown allows for, beside its context.
 const (
-	scriptGrace = time.Second // how long a running script may go on
-	cutGrace    = time.Second // how long a connection may take to notice that it was cut
+	resignGrace = 3 * time.Second // how long another node may take to lead
+	scriptGrace = time.Second     // how long a running script may go on
+	cutGrace    = time.Second     // how long a connection may take to notice that it was cut
 )
 
 // drain waits for the connections to end: scripts are stopped early, so that

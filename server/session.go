@@ -131,6 +131,7 @@ func cmdReset(c *conn, _ *resp.Args) resp.Reply {
 	c.srv.monitors.leave(c)
 	c.srv.pubsub.leave(c)
 	c.srv.tracking.leave(c)
+	c.ownReads = false
 	c.noTouch.Store(false)
 	c.noEvict.Store(false)
 	c.setName(nil)

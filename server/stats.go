@@ -92,7 +92,18 @@ type clock struct {
 // readClock reads the wall clock, once for a run.
 func (s *Server) readClock() clock {
 	t := time.Now()
-	return clock{base: t, wall: t.Add(s.clockOffset).UnixMicro()}
+	if s.cfg.Now != nil {
+		return clock{base: t, wall: s.cfg.Now().UnixMicro()}
+	}
+	return clock{base: t, wall: t.Add(s.cfg.ClockOffset).UnixMicro()}
+}
+
+// wallClock is the store's clock, the same as readClock's.
+func (s *Server) wallClock() time.Time {
+	if s.cfg.Now != nil {
+		return s.cfg.Now()
+	}
+	return time.Now().Add(s.cfg.ClockOffset)
 }
 
 // tick advances the reading and tells how long it was since the last.

@@ -26,6 +26,7 @@ type target struct {
 	addr     string
 	control  *client           // stays logged in, whatever a conversation sets
 	baseline map[string]string // CONFIG GET * before the first conversation
+	among    bool              // it is one of several nodes
 	dead     error             // what went wrong for good: nothing more is asked of it
 }
 

@@ -24,13 +24,20 @@ import (
 // for the shard and finds the new value. Nor is one lost: a connection begins
 // to listen in the same Tx that read the key, so there is no moment between the
 // two. Why an invalidation never overtakes the reply it is about, tracker says.
+//
+// In a cluster the leader reads for the connections of the other nodes: far is
+// about these.
 type tracking struct {
 	store *store.Store
+	relay *relay       // nil without other nodes
 	items atomic.Int64 // pairs of a key and a tracker that listens to it
+	far   far
 
 	mu       sync.RWMutex // guards what follows; taken after shard locks, before a tracker's
 	all      map[*tracker]struct{}
 	prefixes map[string]map[*tracker]struct{} // who broadcasts tell; never holds an empty inner map
+	peers    bool                             // clients of other nodes track
+	mark     uint64                           // under which peers are told of clients here
 }
 
 const (
@@ -51,8 +58,9 @@ type tracker struct {
 	c *conn
 
 	// Of c's goroutine alone.
-	caching  bool     // CLIENT CACHING counts for the next command
-	prefixes []string // sorted
+	caching    bool     // CLIENT CACHING counts for the next command
+	forwarding bool     // another node may still be asked for replies of this batch
+	prefixes   []string // sorted
 
 	mu       sync.Mutex // guards what follows; taken after shard locks and tracking's, before an outbox's
 	off      bool       // CLIENT TRACKING OFF; until the command's end the tracker is still there
@@ -62,6 +70,7 @@ type tracker struct {
 	broken   bool  // it was gone when it should have been told
 	keys     map[trackedKey]ownership
 	busy     bool         // commands are being answered: invalidations wait
+	ownReads bool         // c reads from this node though another leads
 	pending  []byte       // those that wait
 	writing  store.Shards // what the Tx holds that c is committing, under NOLOOP
 }
@@ -90,7 +99,8 @@ func newTracking(st *store.Store) *tracking {
 func (tr *tracking) counts() (clients, keys, items, prefixes int64) {
 	tr.mu.RLock()
 	defer tr.mu.RUnlock()
-	return int64(len(tr.all)), tr.store.Listened(), tr.items.Load(), int64(len(tr.prefixes))
+	keys, items = tr.far.counts()
+	return int64(len(tr.all)), keys + tr.store.Listened(), items + tr.items.Load(), int64(len(tr.prefixes))
 }
 
 // join makes a connection track, or gives one that does other options.
@@ -122,7 +132,54 @@ func (tr *tracking) join(c *conn, mode trackingMode, target *conn, prefixes []st
 	t.mu.Unlock()
 	tr.all[t] = struct{}{}
 	c.tracker.Store(t)
-	tr.store.Observe(tr)
+	tr.change()
+}
+
+// clients is how many connections track.
+func (tr *tracking) clients() int {
+	tr.mu.RLock()
+	defer tr.mu.RUnlock()
+	return len(tr.all)
+}
+
+// observe is called when a peer's clients begin to track, or stop.
+func (tr *tracking) observe() {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.watchStore()
+}
+
+// change is called when a connection begins to track, or stops; the caller holds
+// mu.
+func (tr *tracking) change() {
+	tr.watchStore()
+	if tr.relay != nil {
+		tr.mark = tr.relay.mark(interest{space: trackingSpace})
+		tr.relay.signal()
+	}
+}
+
+// agree waits until the other nodes know that clients of this one track, with
+// nothing held.
+func (tr *tracking) agree(c *conn) {
+	if tr.relay == nil {
+		return
+	}
+	tr.mu.RLock()
+	mark := tr.mark
+	tr.mu.RUnlock()
+	tr.relay.agree(mark, true, c.done)
+}
+
+// watchStore has the store tell of changes while somebody wants to know; the
+// caller holds mu.
+func (tr *tracking) watchStore() {
+	tr.peers = tr.relay != nil && tr.relay.tracked()
+	if len(tr.all) > 0 || tr.peers {
+		tr.store.Observe(tr)
+	} else {
+		tr.store.Observe(nil)
+	}
 }
 
 // stop makes a connection track no more. Its keys are given back by leave, for
@@ -140,9 +197,7 @@ func (tr *tracking) stop(c *conn) {
 		}
 	}
 	delete(tr.all, t)
-	if len(tr.all) == 0 {
-		tr.store.Observe(nil)
-	}
+	tr.change()
 	tr.mu.Unlock()
 	t.prefixes, t.caching = nil, false
 	t.mu.Lock()
@@ -168,6 +223,7 @@ func (tr *tracking) leave(c *conn) {
 		tr.store.Unlisten(int(k.db), k.key, t)
 	}
 	tr.items.Add(-int64(len(keys)))
+	tr.far.leave(t)
 }
 
 // trackerOn is the connection's tracker while CLIENT TRACKING is on.
@@ -187,8 +243,8 @@ func (c *conn) trackerOn() *tracker {
 // remember listens to the keys that a command has read; the Tx that read them
 // is still open.
 func (t *tracker) remember(row *command, words [][]byte) {
-	if m := t.mode; t.off || m.bcast || m.optin && !t.caching || m.optout && t.caching {
-		return // only this goroutine writes mode and off, so it may read them unlocked
+	if !t.remembers() {
+		return
 	}
 	tx := &t.c.tx
 	row.keys.each(words, func(key []byte) {
@@ -199,6 +255,13 @@ func (t *tracker) remember(row *command, words [][]byte) {
 			t.c.srv.tracking.items.Add(1)
 		}
 	})
+}
+
+// remembers tells whether t listens to the keys of the command at hand. Only
+// this goroutine writes mode and off, so it may read them unlocked.
+func (t *tracker) remembers() bool {
+	m := t.mode
+	return !t.off && !m.bcast && !(m.optin && !t.caching) && !(m.optout && t.caching)
 }
 
 // adopt makes a key t's, to which t must listen then; false means that it was
@@ -255,10 +318,15 @@ func (t *tracker) applies(key []byte) bool {
 
 // Applied tells broadcast listeners of what has changed, and everybody of a
 // flush. Of a SWAPDB those who broadcast are told as of a flush; Redis leaves
-// them with what they have.
+// them with what they have. Under another leader, who has told what it applied
+// before it came here, it tells those again who may have read it here since.
 func (tr *tracking) Applied(effects []store.Effect) {
 	tr.mu.RLock()
 	defer tr.mu.RUnlock()
+	leads := tr.relay == nil || tr.relay.leads()
+	if leads && tr.peers {
+		tr.relay.touched(effects)
+	}
 	flushed, swapped := false, false
 	for len(effects) > 0 && (effects[0].Op == store.OpFlush || effects[0].Op == store.OpSwap) {
 		flushed = flushed || effects[0].Op == store.OpFlush
@@ -266,16 +334,27 @@ func (tr *tracking) Applied(effects []store.Effect) {
 		effects = effects[1:]
 	}
 	if flushed || swapped {
-		tr.tellAll(flushed)
+		tr.tellAll(flushed, leads)
 	}
-	if len(effects) == 0 {
+	if len(effects) == 0 || len(tr.prefixes) == 0 {
 		return
 	}
+	keys := make([][]byte, len(effects))
+	for i := range effects {
+		keys[i] = effects[i].Key
+	}
+	// One Tx, so a connection applies all of them or none.
+	tr.tellPrefixes(keys, func(t *tracker) bool { return (leads || t.ownReads) && !t.applies(keys[0]) })
+}
+
+// tellPrefixes tells those who broadcast of keys that have changed, for whom
+// wanted holds true, which is called with the tracker's mutex held. The caller
+// holds mu.
+func (tr *tracking) tellPrefixes(changed [][]byte, wanted func(*tracker) bool) {
 	for _, prefix := range slices.Sorted(maps.Keys(tr.prefixes)) {
-		to := tr.prefixes[prefix]
 		var keys [][]byte
-		for i := range effects {
-			if key := effects[i].Key; len(key) >= len(prefix) && string(key[:len(prefix)]) == prefix {
+		for _, key := range changed {
+			if len(key) >= len(prefix) && string(key[:len(prefix)]) == prefix {
 				keys = append(keys, key)
 			}
 		}
@@ -289,9 +368,9 @@ func (tr *tracking) Applied(effects []store.Effect) {
 			list[i] = resp.Bulk(key)
 		}
 		inv := &invalidation{what: resp.Array(list...)}
-		for t := range to {
+		for t := range tr.prefixes[prefix] {
 			t.mu.Lock()
-			if !t.applies(keys[0]) { // one Tx, so all of them or none
+			if wanted(t) {
 				t.tell(inv)
 			}
 			t.mu.Unlock()
@@ -300,16 +379,18 @@ func (tr *tracking) Applied(effects []store.Effect) {
 }
 
 // tellAll says that everything has changed: to all after a flush, by which the
-// store has forgotten who listens to what; else to those who broadcast.
-func (tr *tracking) tellAll(flushed bool) {
+// store has forgotten who listens to what; else to those who broadcast. The
+// caller holds mu.
+func (tr *tracking) tellAll(flushed, leads bool) {
 	inv := &invalidation{what: resp.Nil}
 	for t := range tr.all {
 		t.mu.Lock()
+		told := !leads && !t.ownReads && len(t.keys) == 0
 		if flushed {
 			tr.items.Add(-int64(len(t.keys)))
 			clear(t.keys)
 		}
-		if flushed || t.mode.bcast {
+		if (flushed || t.mode.bcast) && !told {
 			t.tell(inv)
 		}
 		t.mu.Unlock()

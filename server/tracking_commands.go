@@ -66,6 +66,9 @@ func cmdClientTracking(c *conn, a *resp.Args) resp.Reply {
 		return bad
 	}
 	c.srv.tracking.join(c, mode, target, prefixes)
+	if !c.open { // else before the first read is sent
+		c.srv.tracking.agree(c)
+	}
 	return resp.OK
 }
 

@@ -49,12 +49,16 @@ func (c *conn) queue(row *command, named int, words [][]byte) {
 		arena = append(arena, w...)
 		kept[i] = arena[at:len(arena):len(arena)]
 	}
-	c.multi.queue = append(c.multi.queue, queued{row, named, kept})
-	c.multi.denyOOM = c.multi.denyOOM || row.flags&denyOOM != 0
+	c.multi.add(queued{row, named, kept})
 	c.queued.Store(int32(len(c.multi.queue)))
 	c.multiBytes.Store(c.multi.bytes)
 	c.lastRow.Store(row)
 	c.reply(resp.Queued)
+}
+
+func (m *multi) add(q queued) {
+	m.queue = append(m.queue, q)
+	m.denyOOM = m.denyOOM || q.row.flags&denyOOM != 0
 }
 
 // What a queued command and each of its words cost beside their bytes.
@@ -87,13 +91,21 @@ func cmdWatch(c *conn, a *resp.Args) resp.Reply {
 	if c.multi != nil {
 		return resp.ErrWatchInMulti
 	}
+	if c.srv.cluster != nil {
+		return c.watchShared(a.Rest())
+	}
+	c.watchHere(a.Rest())
+	return resp.OK
+}
+
+// watchHere watches keys in this node's store.
+func (c *conn) watchHere(keys [][]byte) {
 	db := int(c.db.Load())
-	for _, key := range a.Rest() {
+	for _, key := range keys {
 		c.srv.store.Watch(&c.watch, db, key)
 	}
 	c.watching = true
 	c.watched.Store(int32(c.watch.Len()))
-	return resp.OK
 }
 
 // UNWATCH
@@ -105,6 +117,7 @@ func cmdUnwatch(c *conn, _ *resp.Args) resp.Reply {
 func (c *conn) unwatch() {
 	if c.watching {
 		c.srv.store.Unwatch(&c.watch)
+		c.unwatchFar()
 		c.watching = false
 		c.watched.Store(0)
 	}
@@ -128,16 +141,34 @@ func cmdExec(c *conn, _ *resp.Args) resp.Reply {
 	if m.spoiled {
 		return resp.ErrExecAbort
 	}
+	if c.srv.cluster != nil {
+		return c.execShared(m)
+	}
+	var w *store.Watch
+	if c.watching {
+		w = &c.watch
+	}
+	r := c.execHere(m, w)
+	c.announceDeferred()
+	return r
+}
+
+// execHere evaluates a transaction in this node's store and commits it. What it
+// has published and subscribed to waits until the commit is certain. w, if not
+// nil, is what it watches.
+func (c *conn) execHere(m *multi, w *store.Watch) resp.Reply {
 	c.full = !c.srv.store.MakeRoom()
 	if m.denyOOM && c.full {
 		return resp.ErrExecAbortedBy(resp.ErrOOM)
 	}
 	defer c.tx.End()
 	for {
-		if err := c.tx.Begin(c.srv.store, c.clock.ms(), int(c.db.Load()), c.execScope(m)); err != nil {
+		if err := c.begin(c.execScope(m, w)); err != nil {
 			return resp.ErrExecAbortedBy(resp.ErrBusy)
 		}
-		c.tx.Read(&c.watch)
+		if w != nil {
+			c.tx.Read(w)
+		}
 		for _, q := range m.queue {
 			q.row.keys.each(q.words, c.tx.Look)
 		}
@@ -147,7 +178,7 @@ func cmdExec(c *conn, _ *resp.Args) resp.Reply {
 		}
 		// Under the shards of the watched keys nobody can change them any more:
 		// checked before, a write between the check and Begin would be missed.
-		if c.watching && c.watch.Dirty(c.tx.Now()) {
+		if w != nil && w.Dirty(c.tx.Now()) {
 			return resp.NilArray
 		}
 		db, mark := c.db.Load(), len(c.out)
@@ -162,8 +193,11 @@ func cmdExec(c *conn, _ *resp.Args) resp.Reply {
 }
 
 // execScope covers what the queued commands touch and what is watched.
-func (c *conn) execScope(m *multi) store.Scope {
-	scope := store.Scope{Shards: c.srv.store.WatchShards(&c.watch), PinAll: c.watching, NoTouch: c.noTouch.Load()}
+func (c *conn) execScope(m *multi, w *store.Watch) store.Scope {
+	scope := store.Scope{PinAll: w != nil, NoTouch: c.noTouch.Load(), Ahead: c.srv.cluster != nil && m.writes()}
+	if w != nil {
+		scope.Shards = c.srv.store.WatchShards(w)
+	}
 	for _, q := range m.queue {
 		if q.row.flags&runsScript != 0 {
 			scope.Shards, scope.PinAll = store.AllShards, true // what a script writes is pinned
@@ -189,7 +223,11 @@ func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
 	c.open, c.aborted = true, resp.None
 	defer func() { c.open = false }()
 	c.out = resp.AppendArrayHeader(c.out, len(m.queue), c.proto)
+	c.marks = c.marks[:0]
 	for _, q := range m.queue {
+		if c.proxy {
+			c.marks = append(c.marks, len(c.out))
+		}
 		c.callQueued(q)
 		if c.aborted.Kind != resp.KindNone {
 			c.tx.Discard()
@@ -201,19 +239,17 @@ func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
 	if by := c.blocked(); by != nil {
 		return resp.None, by
 	}
-	proposed := len(c.proposals)
 	c.commit()
 	if c.replyMode != replyOn {
 		c.out = c.out[:mark]
 	}
-	c.announceCommitted(proposed)
 	return resp.None, nil
 }
 
 // callQueued runs one command of EXEC. Permissions may have changed since it
 // was queued.
 func (c *conn) callQueued(q queued) {
-	if u := c.user.Load(); u == nil || !u.may(q.row) {
+	if !c.allowed(&q) {
 		c.reply(resp.ErrNoPermInExec)
 		return
 	}

@@ -92,7 +92,7 @@ func (s *Store) put(sh *shard, slot uint8, e *entry, gone bool, hash uint64, f *
 		e = sh.create(slot, hash, f)
 		s.charge(e.cost(), e.pinnedCost())
 	} else {
-		value := copied(f.Value)
+		value := f.ownValue()
 		cost, pinned := e.cost(), e.pinnedCost()
 		sh.bytes[e.place] += int64(len(value) - len(e.value))
 		e.value, e.encoding = value, f.Encoding
@@ -106,7 +106,7 @@ func (s *Store) put(sh *shard, slot uint8, e *entry, gone bool, hash uint64, f *
 // create adds a key that is not there yet, with no deadline so far.
 func (sh *shard) create(slot uint8, hash uint64, f *Effect) *entry {
 	e := &entry{
-		hash: hash, key: string(f.Key), value: copied(f.Value), access: newAccess(sh.now),
+		hash: hash, key: f.ownKey(), value: f.ownValue(), access: newAccess(sh.now),
 		filed: -1, slot: slot, place: inWindow, encoding: f.Encoding, gen: sh.gen,
 	}
 	if f.Pinned {
@@ -115,6 +115,20 @@ func (sh *shard) create(slot uint8, hash uint64, f *Effect) *entry {
 	sh.indexes[slot].insert(e)
 	sh.enter(e)
 	return e
+}
+
+func (f *Effect) ownKey() string {
+	if f.owned {
+		return unsafe.String(unsafe.SliceData(f.Key), len(f.Key))
+	}
+	return string(f.Key)
+}
+
+func (f *Effect) ownValue() []byte {
+	if f.owned {
+		return f.Value
+	}
+	return copied(f.Value)
 }
 
 // copied takes one allocation, exactly as large as the value.

@@ -162,5 +162,6 @@ func (tx *Tx) needAll() {
 	if tx.scope.Shards != AllShards || !tx.open {
 		panic("store: a walk over the keys needs AllShards")
 	}
+	tx.beyond = true
 	tx.noteAnyHeld()
 }

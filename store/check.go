@@ -122,6 +122,13 @@ func (sh *shard) check(s *Store, number int) error {
 			return fmt.Errorf("nobody watches %q", k.key)
 		}
 	}
+	for k, top := range sh.held {
+		for l, above := top, (*layer)(nil); l != nil; l, above = l.below, l {
+			if l.above != above || l.by.layers == nil || (watchKey{l.db, l.key}) != k {
+				return fmt.Errorf("a layer of %q is out of place", k.key)
+			}
+		}
+	}
 	return nil
 }
 

@@ -17,7 +17,7 @@
 //
 // Between Apply and End, tx.Discard lets the same Tx go on to the next command
 // with nothing recorded. Keys and values given to a Tx belong to the caller and
-// stay unchanged until Discard or End; Apply copies them. What a Tx hands out is
+// stay unchanged until Discard or End; Apply and Hand copy them. What a Tx hands out is
 // valid until End. A Tx that touches a key outside its scope panics; Len, Scan,
 // Each and RandomKey want AllShards.
 //
@@ -50,6 +50,14 @@
 // Puts, since nobody else has the value.
 //
 // AppendEffects writes an entry of the log, ApplyEntry makes it true elsewhere.
+// Hand makes a Pending of what a Tx has recorded. The log, which is given it
+// before End, calls CommitAll or Fail when it knows. Until then the store is as
+// before, and a Tx that looks at one of its keys is Blocked, or is Ahead: it sees
+// what will be, and if it Builds on that it must be handed itself, even with
+// nothing recorded. The log keeps them in order, and fails what is Doomed. So a
+// key that many change commits as often as they ask, as do lock scripts; only
+// behind a flush or a swap, and for a watched key, does everybody wait.
+//
 // Snapshot is the pinned keys as they were at one moment, in an order of their
 // own, so that nodes with equal states write equal bytes; Restore puts them in
 // the place of all there is. Lead and Follow say who sweeps; TakeOver and
@@ -61,7 +69,8 @@
 // latch → shard → outbox. A latch is waited for with no mutex held. Shards are
 // locked in ascending order. With a shard held one may take an outbox or
 // another leaf lock, never a latch. The cache's own mutex comes before the
-// shards: MakeRoom and the evictor take it with nothing held.
+// shards: MakeRoom and the evictor take it with nothing held. So does ApplyEntry
+// with its own.
 //
 // A Tx with Scope.Latch holds latches instead of mutexes, so that others can be
 // told that the server is busy. Only its goroutine may then look into those
@@ -82,6 +91,11 @@
 //
 // Restore, ApplyClock, ApplyEntry and EmptyCached wait for latches. Whoever
 // holds one must not be waiting for them.
+//
+// A Tx that is Ahead and has found nothing to change answers with what was
+// pending. Unless its own Pending was in an entry, which Index tells, the answer
+// says nothing of who leads: what it has seen may have been sent before somebody
+// else was elected.
 //
 // Commit, Listener.Touched and Observer.Applied run with shards held.
 // They must not open a Tx, nor call MakeRoom, Watch, Unwatch, Unlisten,

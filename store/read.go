@@ -1,6 +1,8 @@
 package store
 
-// underlying is the entry of the store beneath the effects, expired or not.
+// underlying is the entry beneath the effects, expired or not: that of the store
+// or, for a Tx that is Ahead, the one that is pending. Without a log nothing is
+// ever held, and that is one look at an empty map.
 func (tx *Tx) underlying(db int, key []byte, hash uint64) *entry {
 	if tx.flushed&(1<<db) != 0 {
 		return nil
@@ -8,7 +10,13 @@ func (tx *Tx) underlying(db int, key []byte, hash uint64) *entry {
 	if len(tx.swaps) > 0 {
 		db = int(tx.base[db])
 	}
-	return tx.shard(hash).db(db).find(hash, key)
+	sh := tx.shard(hash)
+	if len(sh.held) > 0 || sh.heldAll != nil {
+		if l := tx.meet(sh, db, key); l != nil {
+			return l.seen()
+		}
+	}
+	return sh.db(db).find(hash, key)
 }
 
 // look is a key as this Tx sees it: live with its entry, or not.
@@ -28,16 +36,20 @@ func (tx *Tx) look(db int, key []byte, hash uint64) (seen Entry, live bool, stor
 			return seen, !expired(f.Deadline, tx.now), nil, at
 		}
 	}
-	tx.noteHeld(db, key, hash)
 	stored = tx.underlying(db, key, hash)
 	if stored == nil {
+		tx.beyond = true
 		return Entry{}, false, nil, at
+	}
+	if stored.place == inPinned {
+		tx.beyond = true
 	}
 	seen = stored.view()
 	if at >= 0 { // OpExpire
 		seen.Deadline, seen.Pinned = tx.effects[at].Deadline, tx.effects[at].Pinned
 	}
 	if expired(seen.Deadline, tx.now) {
+		tx.beyond = true
 		return Entry{}, false, stored, at
 	}
 	return seen, true, stored, at
@@ -93,6 +105,11 @@ func (tx *Tx) touch(e *entry, hash uint64) {
 		tx.feed = append(tx.feed, e.judgeKey())
 	}
 }
+
+// OnlyCached says that all that tx has learnt from the store is what is in live
+// cached entries: it has looked at no pinned, absent, expired or held key, at
+// no watch, and walked over none. A Tx that has not looked has learnt nothing.
+func (tx *Tx) OnlyCached() bool { return !tx.beyond }
 
 // Freq is what OBJECT FREQ shows: Redis's logarithmic counter, decayed.
 func (tx *Tx) Freq(key []byte) (int, bool) {

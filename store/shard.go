@@ -26,7 +26,7 @@ type shard struct {
 	owed      []*entry               // what ristretto has yet to hear of
 	watches   map[watchKey][]watcher // WATCH
 	once      map[watchKey][]watcher // ListenOnce
-	held      map[watchKey]*Pending  // keys whose change is on its way through the log
+	held      map[watchKey]*layer    // keys whose change is on its way through the log: the newest
 	heldAll   *Pending               // a flush or a swap is
 	snapshots []*Snapshot            // those that do not have all pinned entries yet
 	gen       uint16                 // of the latest snapshot; the same in all shards

@@ -406,12 +406,23 @@ func BenchmarkRestore(b *testing.B) {
 
 // BenchmarkApplyEntry is a follower's work, or that of a restart, for one write.
 func BenchmarkApplyEntry(b *testing.B) {
+	for _, n := range []int{1, 1000} {
+		b.Run(fmt.Sprint("effects=", n), func(b *testing.B) { benchmarkApplyEntry(b, n) })
+	}
+}
+
+func benchmarkApplyEntry(b *testing.B, n int) {
 	s := newStore(b, Config{})
 	var entry []byte
 	value := make([]byte, 64)
-	for i := 0; b.Loop(); i++ {
-		key := fmt.Appendf(nil, "key:%012d", i%million)
-		entry = AppendEffects(entry[:0], []Effect{{Op: OpPut, Key: key, Value: value, Pinned: true}})
+	effects := make([]Effect, n)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i += n {
+		for j := range effects {
+			key := fmt.Appendf(effects[j].Key[:0], "key:%012d", (i+j)%million)
+			effects[j] = Effect{Op: OpPut, Key: key, Value: value, Pinned: true}
+		}
+		entry = AppendEffects(entry[:0], effects)
 		if err := s.ApplyEntry(entry); err != nil {
 			b.Fatal(err)
 		}

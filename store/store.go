@@ -91,6 +91,10 @@ type Store struct {
 	activeExpire atomic.Bool
 	leads        atomic.Bool // only a leader sweeps
 	clock        atomic.Pointer[heard]
+	failures     atomic.Uint64 // Pendings that have failed
+
+	entryMu sync.Mutex // one ApplyEntry at a time; taken before any shard
+	entry   []Effect   // room for its effects
 
 	cache   cache
 	sweeper sweeper

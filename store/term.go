@@ -129,6 +129,9 @@ func later(deadline, by int64) int64 {
 	return deadline + by
 }
 
+// keepEntry is how many effects there is room for from one entry to the next.
+const keepEntry = 8 << 10
+
 // ApplyEntry makes true what an entry of the log says, on a node that has not
 // got the effects in hand. It takes the shards and waits for latches, so nobody
 // who holds one may be waiting for the caller. After an error nothing has changed.
@@ -144,9 +147,15 @@ func (s *Store) ApplyEntry(b []byte) error {
 		}
 		return err
 	}
-	effects, err := parseEffects(nil, body)
+	s.entryMu.Lock()
+	defer s.entryMu.Unlock()
+	effects, err := parseEffects(s.entry[:0], body)
 	if err != nil {
 		return err
+	}
+	if cap(effects) <= keepEntry {
+		s.entry = effects
+		defer func() { clear(effects) }() // it does not keep b
 	}
 	var shards Shards
 	for i := range effects {

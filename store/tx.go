@@ -20,7 +20,9 @@ type Tx struct {
 	base    [NumDBs]uint8    // which database of the store a database was, before swaps; valid when len(swaps) > 0
 	all     []Effect         // what Effects returned last, when it had to be put together
 
-	blocked *Pending // who holds a key that this Tx has looked at
+	blocked *Pending // who holds a key that this Tx has looked at, and keeps it from going on
+	built   bool     // has looked at what others have pending
+	beyond  bool     // has looked at something else than live cached entries
 
 	events       []Event
 	hits, misses int64
@@ -34,6 +36,7 @@ type Scope struct {
 	Latch   bool // hold latches, not mutexes: others wait, and are told ErrBusy when that takes long
 	PinAll  bool // every write pins: scripts, EXEC under WATCH
 	NoTouch bool // reads leave the access information alone
+	Ahead   bool // what is pending is seen as if it were committed: see Builds
 }
 
 const (
@@ -105,7 +108,7 @@ func (tx *Tx) Discard() {
 	tx.all = emptied(tx.all)
 	tx.events = emptied(tx.events)
 	tx.flushed, tx.bytes = 0, 0
-	tx.blocked = nil
+	tx.blocked, tx.built, tx.beyond = nil, false, false
 	if len(tx.byHash) > keepCapacity {
 		tx.byHash = nil
 	} else {
@@ -186,7 +189,7 @@ func (tx *Tx) indexEffect(i int) {
 
 // Flush empties a database, or all of them when db is -1.
 func (tx *Tx) Flush(db int) {
-	tx.noteAnyHeld()
+	tx.noteAllHeld()
 	if db < 0 {
 		tx.effects, tx.swaps, tx.flushed = emptied(tx.effects), emptied(tx.swaps), allFlushed
 	} else {
@@ -213,7 +216,7 @@ func (tx *Tx) Swap(a, b int) {
 	if a == b {
 		return
 	}
-	tx.noteAnyHeld()
+	tx.noteAllHeld()
 	if len(tx.swaps) == 0 {
 		for i := range tx.base {
 			tx.base[i] = uint8(i)

@@ -16,6 +16,7 @@ func (tx *Tx) Len() int {
 			slot := sh.slots[db]
 			n += sh.indexes[slot].len() - dead[slot]
 		}
+		n += tx.lenPending(db)
 	}
 	for i := range tx.effects {
 		f := &tx.effects[i]
@@ -27,6 +28,30 @@ func (tx *Tx) Len() int {
 		}
 		if _, live, _, _ := tx.look(tx.db, f.Key, f.hash); live {
 			n++
+		}
+	}
+	return n
+}
+
+// lenPending is by how many the live keys of a database of the store become more
+// when what is pending is committed, as far as this Tx sees it.
+func (tx *Tx) lenPending(db int) int {
+	if !tx.scope.Ahead {
+		return 0
+	}
+	n := 0
+	for i := range tx.s.shards {
+		sh := &tx.s.shards[i]
+		for k, l := range sh.held {
+			if int(k.db) != db {
+				continue
+			}
+			if e := sh.db(db).find(l.hash, bytesOf(k.key)); e != nil && !expired(e.deadline, tx.now) {
+				n--
+			}
+			if !l.gone && !expired(l.deadline, tx.now) {
+				n++
+			}
 		}
 	}
 	return n
@@ -89,29 +114,39 @@ func (tx *Tx) Scan(cursor uint64, count int, visit func(key []byte, e Entry)) (n
 // seen is a stored entry as this Tx sees it.
 func (tx *Tx) seen(e *entry) (key []byte, v Entry, live bool) {
 	key = bytesOf(e.key)
-	if len(tx.effects) == 0 {
+	if len(tx.effects) == 0 && !tx.built {
 		return key, e.view(), !expired(e.deadline, tx.now)
 	}
 	v, live, _, _ = tx.look(tx.db, key, e.hash)
 	return key, v, live
 }
 
-// eachNew visits the live keys of the current database that only this Tx knows
-// of, until visit returns false, and says whether it never did.
+// eachNew visits the live keys of the current database that are in no index,
+// until visit returns false, and says whether it never did.
 func (tx *Tx) eachNew(visit func(key []byte, e Entry) bool) bool {
+	db, ok := tx.beneath()
 	for i := range tx.effects {
 		f := &tx.effects[i]
 		if f.Op != OpPut || int(f.DB) != tx.db || expired(f.Deadline, tx.now) {
 			continue
 		}
-		if tx.underlying(tx.db, f.Key, f.hash) != nil {
-			continue
+		if ok && tx.knows(db, f.Key, f.hash) {
+			continue // it comes with the others
 		}
 		if !visit(f.Key, Entry{f.Value, f.Deadline, f.Pinned, f.Encoding}) {
 			return false
 		}
 	}
-	return true
+	return !ok || tx.eachLayer(db, func(l *layer) bool {
+		key, v, live := tx.seen(&l.entry)
+		return !live || visit(key, v)
+	})
+}
+
+// knows says whether a database of the store has a key, or will have had it.
+func (tx *Tx) knows(db int, key []byte, hash uint64) bool {
+	sh := tx.shard(hash)
+	return sh.db(db).find(hash, key) != nil || tx.scope.Ahead && sh.top(db, key) != nil
 }
 
 // Each visits every live key of the current database until visit returns
@@ -147,17 +182,19 @@ func (tx *Tx) RandomKey() ([]byte, bool) {
 		for i := range tx.s.shards {
 			total += tx.s.shards[i].db(db).len()
 		}
-		if total == 0 {
+		if total == 0 && !tx.built {
 			return nil, false
 		}
-		for range randomTries {
+		for range min(randomTries, total) {
 			// A shard by its share of the keys, then a bucket of it.
 			n, i := rand.IntN(total), 0
 			for ; n >= tx.s.shards[i].db(db).len(); i++ {
 				n -= tx.s.shards[i].db(db).len()
 			}
-			if e := tx.s.shards[i].db(db).random(); e != nil && !expired(e.deadline, tx.now) {
-				return bytesOf(e.key), true
+			if e := tx.s.shards[i].db(db).random(); e != nil {
+				if key, _, live := tx.seen(e); live {
+					return key, true
+				}
 			}
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"crema/cluster"
 	"crema/server"
 	"crema/store"
 )
@@ -28,7 +27,7 @@ type setting struct {
 
 // serveSettings lists every flag in the order of the help. Names are Redis's
 // where Redis has one.
-func serveSettings(cfg *server.Config, dataDir *string, logTo io.Writer) []setting {
+func serveSettings(cfg *server.Config, nodes *clusterFlags, logTo io.Writer) []setting {
 	text := func(to *string) func(string) error {
 		return func(s string) error { *to = s; return nil }
 	}
@@ -38,7 +37,7 @@ func serveSettings(cfg *server.Config, dataDir *string, logTo io.Writer) []setti
 	port := func(to *int) func(string) error {
 		return func(s string) (err error) { *to, err = parsePort(s); return err }
 	}
-	return []setting{
+	settings := []setting{
 		{"port", "TCP port, 0 for any free one (default 6379)", false, port(&cfg.Port)},
 		{"bind", "address to listen on (repeatable; default 127.0.0.1)", true, list(&cfg.Bind)},
 		{"unixsocket", "path of a unix socket to listen on", false, text(&cfg.UnixSocket)},
@@ -97,7 +96,9 @@ func serveSettings(cfg *server.Config, dataDir *string, logTo io.Writer) []setti
 			cfg.OutputBufferLimit = strings.TrimSpace(cfg.OutputBufferLimit + " " + strings.ReplaceAll(s, ":", " "))
 			return nil
 		}},
-		{"data-dir", "directory that keeps pinned keys through a restart (default none: memory only)", false, text(dataDir)},
+	}
+	settings = append(settings, nodes.settings()...)
+	return append(settings, []setting{
 		{"loglevel", "debug, info, warn or error (default info)", false, text(&cfg.LogLevel)},
 		{"log-format", "text or json (default text)", false, func(s string) error {
 			switch s {
@@ -112,7 +113,7 @@ func serveSettings(cfg *server.Config, dataDir *string, logTo io.Writer) []setti
 			}
 			return nil
 		}},
-	}
+	}...)
 }
 
 func textLog(w io.Writer) func(slog.Leveler) slog.Handler {
@@ -125,8 +126,8 @@ func textLog(w io.Writer) func(slog.Leveler) slog.Handler {
 // was asked for and printed.
 func parseServe(args []string, env func(string) string, stdout, stderr io.Writer) (cfg server.Config, done bool, err error) {
 	cfg = server.Config{Port: defaultPort, LogHandler: textLog(stderr)}
-	var dataDir string
-	settings := serveSettings(&cfg, &dataDir, stderr)
+	var nodes clusterFlags
+	settings := serveSettings(&cfg, &nodes, stderr)
 	fs := flag.NewFlagSet("crema", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	given := map[string]bool{}
@@ -167,17 +168,13 @@ func parseServe(args []string, env func(string) string, stdout, stderr io.Writer
 		}
 		fmt.Fprintf(stderr, "crema: CREMA_TEST_CLOCK_OFFSET moves this server's clock by %s: for tests only\n", offset)
 	}
-	if dataDir != "" {
-		cfg.OpenLog = openNode(dataDir)
+	if err := nodes.complete(cfg.Port); err != nil {
+		return cfg, false, err
 	}
-	return cfg, false, nil
-}
-
-// openNode opens the log of one durable node.
-func openNode(dir string) func(*store.Store, *slog.Logger) (server.Log, error) {
-	return func(st *store.Store, log *slog.Logger) (server.Log, error) {
-		return cluster.Open(cluster.Config{Dir: dir, Log: log}, st)
+	if nodes.dataDir != "" {
+		err = wireNode(&cfg, nodes, env, stderr)
 	}
+	return cfg, false, err
 }
 
 func envName(flag string) string {
@@ -224,12 +221,13 @@ func usage(w io.Writer) int {
 	fmt.Fprint(w, `crema is a cache, a message broker and a lock service for unchanged Redis clients.
 
   crema [serve] [flags]        serve clients
-  crema check -u redis://…     exit 0 if the server there answers
+  crema check -u redis://…     exit 0 if the server there answers and, in a cluster, can serve
+  crema cluster …              look at a cluster and change it; 'crema cluster help' says how
   crema version
 
 Flags of serve, each also in the environment as CREMA_NAME:
 `)
-	for _, st := range serveSettings(&server.Config{}, new(string), io.Discard) {
+	for _, st := range serveSettings(&server.Config{}, &clusterFlags{}, io.Discard) {
 		fmt.Fprintf(w, "  --%-27s %s\n", st.name, st.help)
 	}
 	return exitOK

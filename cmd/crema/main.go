@@ -36,6 +36,8 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 		return serve(ctx, args, env, stdout, stderr)
 	case "check":
 		return check(ctx, args, env, stdout, stderr)
+	case "cluster":
+		return clusterCommand(ctx, args, env, stdout, stderr)
 	case "version":
 		return version(stdout)
 	case "help":

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"crema/server"
 )
 
 // The binary is this test program: with the variable set it is crema.
@@ -117,6 +119,7 @@ func TestRefusesToStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	dir := filepath.Join(t.TempDir(), "data")
 	for _, c := range []struct {
 		args []string
 		say  string
@@ -133,6 +136,24 @@ func TestRefusesToStart(t *testing.T) {
 		{[]string{"--log-format", "xml"}, "log-format"},
 		{[]string{"--loglevel", "loud"}, "loglevel"},
 		{[]string{"--client-output-buffer-limit", "pubsub:1"}, "CLASS:HARD:SOFT:SECONDS"},
+		{[]string{"--peers", "n1=127.0.0.1:7379", "--node-id", "n1"}, "--node-id needs a --data-dir"},
+		{[]string{"--read-consistency", "lease"}, "--read-consistency needs a --data-dir"},
+		{[]string{"--cluster-secret", "s", "--data-dir", dir}, "--cluster-secret needs --peers"},
+		{[]string{"--peers", "n1=127.0.0.1:7379", "--data-dir", dir}, "need a --node-id"},
+		{[]string{"--peers", "n1=a:1,n2=b:1", "--node-id", "n3", "--data-dir", dir}, "names no node n3"},
+		{[]string{"--peers", "n1=a:1,n1=b:1", "--node-id", "n1", "--data-dir", dir}, "n1 is given twice"},
+		{[]string{"--peers", "n1=a:1,n2=a:1", "--node-id", "n1", "--data-dir", dir}, "the same address"},
+		{[]string{"--peers", "n1=a,n2=b:1", "--node-id", "n1", "--data-dir", dir}, "not HOST:PORT"},
+		{[]string{"--peers", "n1=a:1@b,n2=b:1", "--node-id", "n1", "--data-dir", dir}, "not HOST:PORT"},
+		{[]string{"--peers", "n1=0.0.0.0:1,n2=b:1", "--node-id", "n1", "--data-dir", dir}, "no address that others can connect to"},
+		{[]string{"--peers", "n1:a:1", "--node-id", "n1", "--data-dir", dir}, "ID=HOST:PORT"},
+		{[]string{"--node-id", "n 1", "--data-dir", dir}, "node id"},
+		{[]string{"--cluster-port", "0"}, "cluster-port"},
+		{[]string{"--join", "a:1", "--peers", "n1=b:1,n2=c:1", "--node-id", "n1", "--data-dir", dir}, "exclude each other"},
+		{[]string{"--join", "a:1", "--node-id", "n1", "--data-dir", dir}, "--cluster-announce"},
+		{[]string{"--join", "a:1", "--node-id", "n1", "--cluster-announce", "a:1", "--data-dir", dir}, "itself"},
+		{[]string{"--peers", "n1=127.0.0.1:1", "--node-id", "n1", "--cluster-tls", "yes", "--data-dir", dir}, "--tls-ca-cert-file"},
+		{[]string{"--read-consistency", "mostly"}, "read-consistency"},
 		{[]string{"serve", "more"}, "more"},
 		{[]string{"dance"}, "dance"},
 	} {
@@ -351,5 +372,18 @@ func TestDataDirRefused(t *testing.T) {
 	}
 	if out, err := command(t, nil, "--port", "0", "--data-dir", file).CombinedOutput(); exitCode(err) != exitUsage {
 		t.Errorf("a file as data directory: %v, %q", err, out)
+	}
+}
+
+// docs/configuration.md has every flag.
+func TestFlagsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range serveSettings(&server.Config{}, &clusterFlags{}, io.Discard) {
+		if !bytes.Contains(page, []byte("`--"+st.name+" ")) {
+			t.Errorf("--%s is not documented", st.name)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"container/list"
 	"crypto/sha1"
 	"encoding/hex"
@@ -16,6 +17,8 @@ import (
 type Engine struct {
 	limits Limits
 
+	added func(source []byte) // see KeepSources
+
 	mu    sync.Mutex // guards all below
 	cache map[string]*script
 	order [2]list.List // of *script: what EVAL cached, what SCRIPT LOAD did; the latest used one first
@@ -25,12 +28,13 @@ type Engine struct {
 
 // script is one compiled source.
 type script struct {
-	sha   string
-	proto *lua.FunctionProto
-	flags Flags
-	bytes int64
-	kind  int           // which of Engine.order it is in
-	place *list.Element // in that list
+	sha    string
+	source []byte // nil unless sources are kept
+	proto  *lua.FunctionProto
+	flags  Flags
+	bytes  int64
+	kind   int           // which of Engine.order it is in
+	place  *list.Element // in that list
 }
 
 const (
@@ -44,19 +48,34 @@ func New(limits Limits) *Engine {
 }
 
 // overhead is what a cached script costs besides its functions: its place in
-// the map and in the list, and its name. The source is not kept.
+// the map and in the list, and its name.
 const overhead = 384
 
 // Load compiles a script for SCRIPT LOAD. It is forgotten when the cache is
 // full of scripts that were used after it and no evaluated one is left: clients
 // answer NOSCRIPT with EVAL. The error is the text of the error reply.
-func (e *Engine) Load(source []byte) (sha string, err error) { return e.add(source, loaded) }
+func (e *Engine) Load(source []byte) (sha string, err error) { return e.add(source, loaded, false) }
 
 // Prepare is Load for EVAL: these scripts are forgotten before the loaded ones,
 // and when they are too many.
-func (e *Engine) Prepare(source []byte) (sha string, err error) { return e.add(source, evaluated) }
+func (e *Engine) Prepare(source []byte) (sha string, err error) {
+	return e.add(source, evaluated, true)
+}
 
-func (e *Engine) add(source []byte, kind int) (string, error) {
+// Learn is Load, or Prepare, of what somebody else has added.
+func (e *Engine) Learn(source []byte, wasLoaded bool) (sha string, err error) {
+	kind := evaluated
+	if wasLoaded {
+		kind = loaded
+	}
+	return e.add(source, kind, false)
+}
+
+// KeepSources has sources kept from now on, and added told of every script that
+// is new to Prepare. It is called before there are any scripts.
+func (e *Engine) KeepSources(added func(source []byte)) { e.added = added }
+
+func (e *Engine) add(source []byte, kind int, tell bool) (string, error) {
 	sum := sha1.Sum(source)
 	sha := hex.EncodeToString(sum[:])
 	if e.touch(sha, kind) != nil {
@@ -73,7 +92,14 @@ func (e *Engine) add(source []byte, kind int) (string, error) {
 	if err != nil {
 		return "", errors.New("ERR Error compiling script (new function): " + oneLine(err.Error()))
 	}
-	e.insert(&script{sha: sha, proto: proto, flags: flags, bytes: overhead + allBytes(proto), kind: kind})
+	s := &script{sha: sha, proto: proto, flags: flags, bytes: overhead + allBytes(proto), kind: kind}
+	if e.added != nil {
+		s.source = bytes.Clone(source)
+		s.bytes += int64(len(source))
+	}
+	if e.insert(s) && tell && e.added != nil {
+		e.added(s.source)
+	}
 	return sha, nil
 }
 
@@ -104,11 +130,11 @@ func (e *Engine) touch(sha string, kind int) *script {
 
 // insert caches a script, and makes room for it: a script larger than the whole
 // cache is alone in it.
-func (e *Engine) insert(s *script) {
+func (e *Engine) insert(s *script) (fresh bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.cache[s.sha] != nil {
-		return // another connection was faster
+		return false // another connection was faster
 	}
 	evals := &e.order[evaluated]
 	if s.kind == evaluated && evals.Len() >= e.limits.MaxEvalScripts {
@@ -124,6 +150,7 @@ func (e *Engine) insert(s *script) {
 	s.place = e.order[s.kind].PushFront(s)
 	e.cache[s.sha] = s
 	e.bytes += s.bytes
+	return true
 }
 
 func (e *Engine) drop(s *script) {
@@ -137,6 +164,32 @@ func (e *Engine) Exists(sha string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.cache[sha] != nil
+}
+
+// Source is that of a cached script, nil if there is none or sources are not
+// kept. The SHA-1 is in lower case.
+func (e *Engine) Source(sha string) []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.cache[sha]; s != nil {
+		return s.source
+	}
+	return nil
+}
+
+// Each visits the sources, those first that would be forgotten first.
+func (e *Engine) Each(visit func(source []byte, loaded bool)) {
+	var all []*script
+	e.mu.Lock()
+	for kind := range e.order {
+		for at := e.order[kind].Back(); at != nil; at = at.Prev() {
+			all = append(all, at.Value.(*script))
+		}
+	}
+	e.mu.Unlock()
+	for _, s := range all {
+		visit(s.source, s.kind == loaded)
+	}
 }
 
 // Flags are those of a cached script's shebang line.

@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// runWatchdog gives leadership away when the disk does not let this node lead.
+// Close ends it.
+//
+// Raft notices neither: its heartbeats go on while its main loop waits for the
+// disk. So the gate is shut, what is in flight is in doubt, and no heartbeat
+// leaves any more until raft has noticed that nobody answers it. Who leads
+// instead is heard all the same: clients of this node are served by it. A disk that
+// reports an error makes raft step down by itself; here it is kept from trying
+// again, and asked whether it has room again.
+func (n *Node) runWatchdog() {
+	defer n.running.Done()
+	tick := time.NewTicker(hungAfter / 20)
+	defer tick.Stop()
+	var probed time.Time
+	for {
+		select {
+		case <-tick.C:
+		case <-n.done:
+			return
+		}
+		r := n.raft.Load()
+		if r == nil {
+			continue
+		}
+		hung := n.disk.hangs(hungAfter)
+		switch leads := r.State() == raft.Leader; {
+		case hung && leads && !n.isolated.Load():
+			n.cfg.Log.Error("the disk does not answer; giving leadership away", "for", hungAfter)
+			n.shutGate("the disk does not answer")
+			n.isolated.Store(true)
+			n.abandon()
+		case !hung && !leads && n.isolated.Load():
+			n.cfg.Log.Info("the disk answers again")
+			n.isolated.Store(false)
+		}
+		if n.disk.failure() != nil && !n.disk.isBroken() && time.Since(probed) > retryDisk {
+			probed = time.Now()
+			n.disk.recheck()
+		}
+	}
+}
+
+// abandon says of what is in flight that it is in doubt, before raft says so.
+func (n *Node) abandon() {
+	if o, landed := n.queue.flying(); landed != nil {
+		n.fail(n.queue.land(o), ErrInDoubt)
+	}
+}
+
+// unfit is why this node should not lead now, nil if it may.
+func (n *Node) unfit() error {
+	if n.isLeaving() || n.isolated.Load() || n.disk.failure() != nil || n.disk.hangs(hungAfter) {
+		return errUnfit
+	}
+	return nil
+}
