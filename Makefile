@@ -4,7 +4,7 @@
 BIN := bin/crema
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/crema
 	@mkdir -p bin
@@ -26,6 +26,29 @@ clients: build ## the real client packages (installs them)
 demo: build ## run both example applications against a crema it starts
 	bash examples/demo.sh $(BIN)
 
+proof: build bin/proof ## break a cluster of three for DURATION (5m), SEED=… repeats the choices; needs root
+	cd bench && ../bin/proof -crema ../$(BIN) -duration $(DURATION) -seed $(SEED) $(PROOF)
+
+proof-short: build bin/proof ## two minutes of that
+	cd bench && ../bin/proof -crema ../$(BIN) -short -seed $(SEED) $(PROOF)
+
+proof-plants: build bin/proof ## switch one promise off at a time: each must be found within 5m
+	cd bench && for plant in $(PLANTS); do ../bin/proof -crema ../$(BIN) -plant $$plant -within 5m -seed $(SEED) $(PROOF) || exit 1; done
+
+bin/proof: FORCE
+	cd bench && go build -o ../bin/proof ./proof
+
+DURATION := 5m
+SEED := 0
+PLANTS := quorum fsync barrier verify cache expiry
+FORCE:
+
+cluster: build ## start three nodes on 6379-6381 and watch them lose their leader, again and again
+	go run ./examples/failover -crema $(BIN) $(if $(FOR),-for $(FOR))
+
+bench-cluster: build ## measure three nodes beside redis-server (about five minutes)
+	cd bench && go run ./load cluster -crema $(CURDIR)/$(BIN) -dir $(CURDIR)/bin $(if $(OUT),-out $(OUT))
+
 fuzz: ## each fuzz target for ten seconds
 	bash .ci/fuzz
 
@@ -36,4 +59,4 @@ lint: ## gofmt, go vet, staticcheck
 
 STATICCHECK := v0.8.2
 
-.PHONY: help build run test race clients demo fuzz lint
+.PHONY: help build run test race clients demo proof proof-short proof-plants fuzz lint FORCE

@@ -30,6 +30,7 @@ type server struct {
 	cmd     *exec.Cmd
 	output  bytes.Buffer // both streams of the server, read after it ended
 	exited  chan struct{}
+	others  []*exec.Cmd // the other nodes of a cluster
 }
 
 func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
@@ -78,8 +79,11 @@ func startServer(dir string) (*server, error) {
 	case "", "crema":
 		s.name = "crema"
 		s.cmd, err = s.cremaCommand(dir, files)
+	case "cluster":
+		s.name = "crema, a follower of three"
+		err = s.clusterCommands(dir, files)
 	default:
-		err = fmt.Errorf("CREMA_TARGET is %q, want crema or redis", target)
+		err = fmt.Errorf("CREMA_TARGET is %q, want crema, cluster or redis", target)
 	}
 	if err != nil {
 		return nil, err
@@ -93,7 +97,11 @@ func startServer(dir string) (*server, error) {
 		s.cmd.Wait()
 		close(s.exited)
 	}()
-	if err := s.awaitReady(); err != nil {
+	err = s.awaitReady()
+	if err == nil && s.others != nil {
+		err = s.awaitFollower()
+	}
+	if err != nil {
 		s.stop()
 		return nil, fmt.Errorf("start %s: %w\n%s", s.name, err, s.output.String())
 	}
@@ -123,6 +131,76 @@ func (s *server) cremaCommand(dir string, files certificateFiles) (*exec.Cmd, er
 		"--tls-cert-file", files.cert,
 		"--tls-key-file", files.key,
 	), nil
+}
+
+// clusterCommands makes s one of three nodes and starts the other two.
+func (s *server) clusterCommands(dir string, files certificateFiles) error {
+	var raft, client [3]int
+	var peers []string
+	for i := range raft {
+		var err error
+		if raft[i], err = freePort(); err != nil {
+			return err
+		}
+		if client[i], err = freePort(); err != nil {
+			return err
+		}
+		if i == 0 {
+			client[i] = s.port
+		}
+		peers = append(peers, fmt.Sprintf("n%d=127.0.0.1:%d@127.0.0.1:%d", i+1, raft[i], client[i]))
+	}
+	for i := range raft {
+		node := server{port: client[i], tlsPort: s.tlsPort}
+		if i > 0 {
+			var err error
+			if node.tlsPort, err = freePort(); err != nil {
+				return err
+			}
+		}
+		cmd, err := node.cremaCommand(dir, files)
+		if err != nil {
+			return err
+		}
+		id := fmt.Sprintf("n%d", i+1)
+		cmd.Args = append(cmd.Args, "--node-id", id, "--peers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, id),
+			"--cluster-secret", "a secret of the nodes", "--loglevel", "warn")
+		if i == 0 {
+			s.cmd = cmd
+			continue
+		}
+		cmd.Dir = dir
+		if err := cmd.Start(); err != nil {
+			return fmt.Errorf("start %s: %w", id, err)
+		}
+		s.others = append(s.others, cmd)
+	}
+	return nil
+}
+
+// awaitFollower has another node lead: what clients do then goes through s to
+// that one.
+func (s *server) awaitFollower() error {
+	deadline := time.Now().Add(startTimeout)
+	for {
+		info, err := s.ask("INFO", "raft")
+		if strings.Contains(info, "raft_state:follower") && strings.Contains(info, "raft_leader:n") {
+			return nil
+		}
+		if strings.Contains(info, "raft_state:leader") {
+			info, err = s.ask("CREMA", "TRANSFER")
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no other node leads after %s: %s, %v", startTimeout, info, err)
+		}
+		time.Sleep(50 * time.Millisecond) // nothing announces a leader from outside
+	}
+}
+
+// ask is one command by redis-cli, which prints an error as any answer.
+func (s *server) ask(words ...string) (string, error) {
+	out, err := exec.Command("redis-cli", append([]string{"-p", fmt.Sprint(s.port), "-a", password, "--no-auth-warning"}, words...)...).CombinedOutput()
+	return string(out), err
 }
 
 func (s *server) redisCommand(dir string, files certificateFiles) (*exec.Cmd, error) {
@@ -191,6 +269,10 @@ func (s *server) pinged() error {
 // stop asks the server to end and reports a server that had ended before, or
 // that does not obey.
 func (s *server) stop() error {
+	for _, other := range s.others {
+		defer other.Wait()
+		defer other.Process.Kill()
+	}
 	select {
 	case <-s.exited:
 		return fmt.Errorf("%s ended by itself: %s\n%s", s.name, s.cmd.ProcessState, s.output.String())
