@@ -59,16 +59,15 @@ func (c *conn) await(from int) {
 	if err := c.srv.cluster.Verify(term, lease); err == nil {
 		return
 	}
-	now, _ := c.srv.cluster.Lead()
 	for i := sure; i < len(steps); i++ {
 		st := &steps[i]
 		if n, _ := c.srv.rests(st); !n {
 			continue
 		}
 		st.verdict = nothing
-		if (st.changed || st.pending != nil && len(st.pending.Effects) > 0) && now == term {
-			// Otherwise the cached side is emptied before anybody leads, here or
-			// elsewhere, and what was changed in it has come to nothing.
+		if st.changed || st.pending != nil && len(st.pending.Effects) > 0 {
+			// It was to be seen at once, and somebody else's answer may rest on it
+			// under a lease that was still valid.
 			st.verdict = doubt
 		}
 	}
