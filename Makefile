@@ -29,7 +29,8 @@ demo: build ## run both example applications against a crema it starts
 proof: build bin/proof ## break a cluster of three for DURATION (5m), SEED=… repeats the choices; needs root
 	cd bench && ../bin/proof -crema ../$(BIN) -duration $(DURATION) -seed $(SEED) $(PROOF)
 
-proof-short: build bin/proof ## two minutes of that
+proof-short: build bin/proof ## two minutes of that, after its own tests
+	cd bench && go test ./load ./proof/...
 	cd bench && ../bin/proof -crema ../$(BIN) -short -seed $(SEED) $(PROOF)
 
 proof-plants: build bin/proof ## switch one promise off at a time: each must be found within 5m
@@ -38,13 +39,8 @@ proof-plants: build bin/proof ## switch one promise off at a time: each must be 
 bin/proof: FORCE
 	cd bench && go build -o ../bin/proof ./proof
 
-DURATION := 5m
-SEED := 0
-PLANTS := quorum fsync barrier verify cache expiry
-FORCE:
-
 cluster: build ## start three nodes on 6379-6381 and watch them lose their leader, again and again
-	go run ./examples/failover -crema $(BIN) $(if $(FOR),-for $(FOR))
+	go run ./examples/failover -crema $(BIN) $(if $(FOR),-for $(FOR)) $(if $(PORT),-port $(PORT))
 
 bench-cluster: build ## measure three nodes beside redis-server (about five minutes)
 	cd bench && go run ./load cluster -crema $(CURDIR)/$(BIN) -dir $(CURDIR)/bin $(if $(OUT),-out $(OUT))
@@ -56,7 +52,13 @@ lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
+	cd bench && go vet ./... && go run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
 
 STATICCHECK := v0.8.2
+DURATION := 5m
+SEED := 0
+PLANTS := quorum fsync barrier verify cache expiry
 
-.PHONY: help build run test race clients demo proof proof-short proof-plants fuzz lint FORCE
+FORCE:
+
+.PHONY: help build run test race clients demo cluster proof proof-short proof-plants bench-cluster fuzz lint FORCE
