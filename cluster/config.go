@@ -86,6 +86,10 @@ const (
 	maxQueueBytes    = 64 << 20
 	maxQueuePendings = 64 << 10
 
+	// maxAppendEntries is how many entries, which may be large, are read for one
+	// message to a node that is behind.
+	maxAppendEntries = 16
+
 	aloneTimeout   = 50 * time.Millisecond // alone there is nobody to listen to
 	enqueueTimeout = time.Second
 	closeWithin    = 5 * time.Second
@@ -151,6 +155,7 @@ func raftConfig(id string, alone bool, notify chan<- bool, log *slog.Logger) *ra
 		c.TrailingLogs = minTrailing
 	}
 	c.CommitTimeout = commitTimeout
+	c.MaxAppendEntries = maxAppendEntries
 	c.NotifyCh = notify
 	c.ShutdownOnRemove = false // its clients are still told that there is no leader
 	// The compactor decides by bytes; raft would count entries.

@@ -23,7 +23,7 @@ type gate struct {
 	wake chan struct{} // holds one token when runGate is to look again
 
 	mu      sync.Mutex // of those who replace now; guards what follows
-	leaving bool       // we hand leadership over and do not want it back
+	leaving int        // how many hand leadership over, and do not want it back meanwhile
 	ended   string     // why the gate was shut last
 	opened  time.Time
 	changes int64 // how often another node than before came to lead
@@ -185,21 +185,29 @@ func (n *Node) stepUp() bool {
 			return false
 		}
 	}
+	// The lease counts on our own vote. One that is being decided, since before the
+	// gate would have refused it, ends this; from here on there is none.
+	if n.promise.hear(term) != nil {
+		return false
+	}
 	g := n.gate
 	n.cfg.Clock.hold(now)
 	n.store.Lead()
 	n.openQueue(term)
 	why := n.whyWon()
 	g.mu.Lock()
+	if g.leaving > 0 { // said so meanwhile
+		n.queue.shut()
+		g.mu.Unlock()
+		token(g.wake)
+		return true
+	}
 	g.opened = time.Now()
 	n.noteLeader(n.dir.meta.node, term)
 	n.lease.use(term)
 	g.replace(term, n.dir.meta.node)
 	g.mu.Unlock()
 	n.cfg.Log.Info("leadership won", "term", term, "reason", why)
-	if n.isLeaving() { // said so meanwhile
-		n.shutGate("handed over")
-	}
 	select {
 	case <-n.opened:
 	default:
@@ -257,8 +265,12 @@ func (n *Node) runClock() {
 	for {
 		select {
 		case <-tick.C:
-			if term, _ := n.Lead(); term != 0 {
-				n.tell(term, store.Clock{Now: n.cfg.Clock.Now().UnixMilli()}) // the next one will do as well
+			// A reading from after the gate was shut may be of a wall clock that was
+			// set: the next leader would take it for the one that set the deadlines.
+			l := n.gate.now.Load()
+			now := n.cfg.Clock.Now().UnixMilli()
+			if l.term != 0 && n.gate.now.Load() == l {
+				n.tell(l.term, store.Clock{Now: now}) // the next one will do as well
 			}
 		case <-n.done:
 			return

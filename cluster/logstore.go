@@ -30,6 +30,11 @@ type logStore struct {
 	snapshot func() uint64 // the index of the latest one
 	recent   recent
 
+	// cut says that the end of the log was cut, and nothing appended since. Raft
+	// believes in the old end until then: were it to go on without the new
+	// entries, it would append behind a gap. Raft's main loop owns it.
+	cut bool
+
 	mu     sync.Mutex // held while a copy is made
 	unsafe bool       // for tests: nothing is synced but now and then
 	copies bool       // for tests: what a loss of power would leave is kept in syncedFile
@@ -81,7 +86,10 @@ func (l *logStore) LastIndex() (uint64, error)  { return l.bolt.LastIndex() }
 // back from disk.
 type recent [recentEntries]atomic.Pointer[raft.Log]
 
-const recentEntries = 32
+const (
+	recentEntries  = 32
+	maxRecentBytes = 2 * maxEntryBytes // an entry that is larger, with one huge value, is not kept
+)
 
 func (r *recent) at(index uint64) *atomic.Pointer[raft.Log] { return &r[index%recentEntries] }
 
@@ -111,14 +119,23 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 		sealed[i] = sealEntry(e)
 		size += int64(len(e.Data) + len(e.Extensions))
 	}
-	err := l.disk.answer(func() error {
+	write := l.disk.answer
+	if l.cut {
+		write = l.disk.insist
+	}
+	err := write(func() error {
 		return l.keeping(func() error { return l.bolt.StoreLogs(sealed) })
 	})
 	if err != nil {
 		return err
 	}
+	l.cut = false
 	for _, e := range entries {
-		l.recent.at(e.Index).Store(e)
+		if at := l.recent.at(e.Index); len(e.Data) <= maxRecentBytes {
+			at.Store(e)
+		} else {
+			at.Store(nil)
+		}
 	}
 	l.noteTail(entries[len(entries)-1].Index)
 	l.grew(len(entries), size)
@@ -127,7 +144,7 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 
 // DeleteRange cuts the log. Only its beginning is cut piece by piece: after a
 // crash in between what is left still has no gap.
-func (l *logStore) DeleteRange(first, last uint64) error {
+func (l *logStore) DeleteRange(first, last uint64) (err error) {
 	l.recent.forget()
 	begin, err := l.FirstIndex()
 	if err != nil {
@@ -139,6 +156,7 @@ func (l *logStore) DeleteRange(first, last uint64) error {
 	}
 	if first > begin || last == end && last > l.snapshot() { // what another leader never had
 		l.noteTail(first - 1)
+		defer func() { l.cut = l.cut || err == nil }()
 	}
 	if first > begin {
 		return l.disk.answer(func() error {

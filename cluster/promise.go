@@ -24,6 +24,8 @@ type promise struct {
 	mu     sync.Mutex
 	until  time.Time
 	voting map[uint64]int // terms in which a vote is being decided
+
+	answering int // heartbeats that raft is answering
 }
 
 func newPromise(until time.Time) *promise {
@@ -49,6 +51,20 @@ func (p *promise) hear(term uint64) error {
 	return nil
 }
 
+// answer comes before hear where raft answers beside its main loop. No vote begins
+// before it has ended: raft may be about to set the term of the heartbeat, and
+// would take back that of the vote.
+func (p *promise) answer() (ended func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answering++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.answering--
+	}
+}
+
 // free returns nil when nobody was promised anything.
 func (p *promise) free() error {
 	p.mu.Lock()
@@ -63,7 +79,7 @@ func (p *promise) free() error {
 func (p *promise) vote(term uint64, transfer bool) (decided func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !transfer && time.Now().Before(p.until) {
+	if p.answering > 0 || !transfer && time.Now().Before(p.until) {
 		return nil, errPromised
 	}
 	p.voting[term]++

@@ -29,6 +29,7 @@ type queue struct {
 	room    chan struct{} // closed, and replaced, when a full queue is no longer so
 	term    uint64        // in which it is open, 0 while it is shut
 	closed  bool          // for good
+	taken   bool          // what was taken is as good as when it was: the queue was not shut since
 	refused []*store.Pending
 
 	flight []*store.Pending // nil once landed
@@ -136,6 +137,7 @@ func (q *queue) take() (batch []*store.Pending, bytes int, term uint64) {
 		token(q.wake)
 	}
 	q.bytes -= bytes
+	q.taken = true
 	if wasFull && !q.full() {
 		q.makeRoom()
 	}
@@ -151,7 +153,7 @@ func (q *queue) makeRoom() {
 func (q *queue) fly(batch []*store.Pending, term uint64) (origin, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.term != term || q.closed {
+	if q.term != term || !q.taken || q.closed {
 		return origin{}, false
 	}
 	q.flight, q.origin = batch, origin{q.boot, q.origin.number + 1, term}
@@ -188,7 +190,7 @@ func (q *queue) flying() (origin, <-chan struct{}) {
 func (q *queue) shut() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.term = 0
+	q.term, q.taken = 0, false
 	for _, w := range q.waiting {
 		q.refused = append(q.refused, w.p)
 	}

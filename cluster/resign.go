@@ -63,10 +63,14 @@ func (n *Node) paused(do func() error) error {
 	return do()
 }
 
-// leave says whether this node wants to lead.
+// leave says that this node does not want to lead, or takes that back.
 func (n *Node) leave(away bool) {
 	n.gate.mu.Lock()
-	n.gate.leaving = away
+	if away {
+		n.gate.leaving++
+	} else {
+		n.gate.leaving--
+	}
 	n.gate.mu.Unlock()
 	token(n.gate.wake)
 }
@@ -74,7 +78,7 @@ func (n *Node) leave(away bool) {
 func (n *Node) isLeaving() bool {
 	n.gate.mu.Lock()
 	defer n.gate.mu.Unlock()
-	return n.gate.leaving
+	return n.gate.leaving > 0
 }
 
 // handOver returns nil when another node leads.

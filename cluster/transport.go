@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"io"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type transport struct {
 	mu    sync.Mutex
 	up    map[raft.ServerID]chan struct{} // closed, and removed, when a node answers a heartbeat
 	woken string                          // who asked us to take over: for the log
+
+	wokenIn uint64 // the latest term whose leader asked us to take over
 }
 
 // hearing is which leader was heard.
@@ -37,6 +40,8 @@ type hearing struct {
 }
 
 const (
+	maxMessageBytes = 8 << 20 // of entries in one message, or a single one
+
 	maxWaiting = 8 // calls waiting for raft's main loop, which a disk may hold up
 
 	// Before a node that has refused entries, or was not there, gets them again:
@@ -49,6 +54,7 @@ var (
 	errBusy    = errors.New("raft is busy")
 	errLeading = errors.New("this node leads")
 	errUnfit   = errors.New("this node should not lead now")
+	errStale   = errors.New("it was to take over in another term")
 	errStopped = errors.New("transport closed")
 )
 
@@ -101,6 +107,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		}
 		return err
 	}
+	args.Entries = firstOf(args.Entries)
 	for pause := retryPause; ; pause = min(2*pause, maxRetryPause) {
 		up := t.untilUp(id)
 		err := t.append(id, target, args, resp)
@@ -128,6 +135,11 @@ func (t *transport) append(id raft.ServerID, target raft.ServerAddress, args *ra
 	if t.n.isolated.Load() {
 		return errUnfit
 	}
+	// Another leader may have cut our log between two of the entries here. It has
+	// not where our term is still that in which they were gathered.
+	if r := t.raft.Load(); r != nil && r.CurrentTerm() != args.Term {
+		return errUnfit
+	}
 	sent := t.n.lease.now()
 	if err := t.NetworkTransport.AppendEntries(id, target, args, resp); err != nil {
 		return err
@@ -140,6 +152,18 @@ func (t *transport) append(id raft.ServerID, target raft.ServerAddress, args *ra
 		t.n.lease.answered(id, args.Term, sent, matched)
 	}
 	return nil
+}
+
+// firstOf is as many entries as one message should carry. Raft sees that there
+// are less, and sends the others next.
+func firstOf(entries []*raft.Log) []*raft.Log {
+	bytes := 0
+	for i, e := range entries {
+		if bytes += len(e.Data); i > 0 && bytes > maxMessageBytes {
+			return entries[:i]
+		}
+	}
+	return entries
 }
 
 // beat is a heartbeat of our own, as raft sends it.
@@ -217,15 +241,39 @@ func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, 
 }
 
 func (t *transport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	t.mu.Lock()
+	stale := args.LeadershipTransfer && args.Term != t.wokenIn+1 // raft may remember it for longer
+	t.mu.Unlock()
+	if stale {
+		return errStale
+	}
 	if err := t.mayTry(args.LeadershipTransfer); err != nil {
 		return err
 	}
 	return t.NetworkTransport.RequestVote(id, target, args, resp)
 }
 
+// TimeoutNow asks a node to take over, from the leader of this term, whose lease
+// ends here. Raft names no term.
+func (t *transport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	term := leadingTerm(t.n.raft.Load())
+	if term == 0 {
+		return errUnfit
+	}
+	t.n.lease.give(term)
+	named := *args
+	named.Addr = []byte(termName(term))
+	return t.NetworkTransport.TimeoutNow(id, target, &named, resp)
+}
+
+func termName(term uint64) string { return "term " + strconv.FormatUint(term, 10) }
+
 func (t *transport) mayTry(transfer bool) error {
 	if err := t.n.unfit(); err != nil {
 		return err
+	}
+	if !t.n.mayVote() { // for itself either
+		return errUnfit
 	}
 	if transfer {
 		return nil
@@ -237,6 +285,7 @@ func (t *transport) mayTry(transfer bool) error {
 // main loop.
 func (t *transport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	t.NetworkTransport.SetHeartbeatHandler(func(call raft.RPC) {
+		defer t.n.promise.answer()()
 		args := call.Command.(*raft.AppendEntriesRequest)
 		if err := t.hear(args.Term, args.RPCHeader); err != nil {
 			call.Respond(nil, err)
@@ -339,6 +388,11 @@ func (t *transport) admit(call raft.RPC) (raft.RPC, error) {
 	}
 	switch args := call.Command.(type) {
 	case *raft.AppendEntriesRequest:
+		// Raft would take all that is committed elsewhere for what it has itself.
+		// Its log may go on, behind what this message shows to be the same, with
+		// entries that no other node has: a leader steps back message by message
+		// while a disk that is full does not let them be dropped.
+		args.LeaderCommitIndex = min(args.LeaderCommitIndex, args.PrevLogEntry+uint64(len(args.Entries)))
 		return call, t.hear(args.Term, args.RPCHeader)
 	case *raft.InstallSnapshotRequest:
 		n.cfg.Log.Info("receiving a snapshot", "node", string(args.RPCHeader.ID), "bytes", args.Size)
@@ -347,8 +401,14 @@ func (t *transport) admit(call raft.RPC) (raft.RPC, error) {
 		if err := n.unfit(); err != nil {
 			return call, err
 		}
+		// It may have been on its way for long. The leader of now has not given its
+		// lease up for it.
+		term := n.currentTerm()
+		if string(args.Addr) != termName(term) {
+			return call, errStale
+		}
 		t.mu.Lock()
-		t.woken = string(args.RPCHeader.ID)
+		t.woken, t.wokenIn = string(args.RPCHeader.ID), term
 		t.mu.Unlock()
 	case *raft.RequestPreVoteRequest:
 		if err := t.mayVote(false); err != nil {

@@ -359,6 +359,14 @@ func TestPromise(t *testing.T) {
 	if _, err := p.vote(4, true); err != nil {
 		t.Errorf("a vote that the leader asked for: %v", err)
 	}
+	ended := p.answer()
+	if _, err := p.vote(5, true); err == nil {
+		t.Error("a vote while raft answers a leader of the term before")
+	}
+	ended()
+	if _, err := p.vote(5, true); err != nil {
+		t.Error(err)
+	}
 }
 
 // A lease counts from when the messages were sent that a majority has answered.

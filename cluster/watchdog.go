@@ -41,6 +41,9 @@ func (n *Node) runWatchdog() {
 			n.cfg.Log.Info("the disk answers again")
 			n.isolated.Store(false)
 		}
+		if n.isolated.Load() {
+			n.lookAround() // runGate may be waiting for the disk, to open the gate
+		}
 		if n.disk.failure() != nil && !n.disk.isBroken() && time.Since(probed) > retryDisk {
 			probed = time.Now()
 			n.disk.recheck()
@@ -57,7 +60,7 @@ func (n *Node) abandon() {
 
 // unfit is why this node should not lead now, nil if it may.
 func (n *Node) unfit() error {
-	if n.isLeaving() || n.isolated.Load() || n.disk.failure() != nil || n.disk.hangs(hungAfter) {
+	if n.isLeaving() || n.fsm.err() != nil || n.isolated.Load() || n.disk.failure() != nil || n.disk.hangs(hungAfter) {
 		return errUnfit
 	}
 	return nil
