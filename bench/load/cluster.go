@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,8 +23,10 @@ func clusterCommand(ctx context.Context, args []string) error {
 	rounds := fs.Int("rounds", 3, "turns of each server in each row")
 	during := fs.Duration("for", 3*time.Second, "of one turn")
 	failovers := fs.Int("failovers", 5, "how often the leader is killed")
+	only := fs.String("work", "", "only these rows, separated by commas; failover is one")
 	out := fs.String("out", "", "also write the results to this file")
 	fs.Parse(args)
+	wanted := func(work string) bool { return *only == "" || slices.Contains(strings.Split(*only, ","), work) }
 	below, err := os.MkdirTemp(*dir, "crema-bench-")
 	if err != nil {
 		return err
@@ -32,7 +35,7 @@ func clusterCommand(ctx context.Context, args []string) error {
 	var report strings.Builder
 	w := io.MultiWriter(os.Stdout, &report)
 	heading(w, below)
-	if err := rowsOfCluster(ctx, w, *bin, below, *rounds, *during, *failovers); err != nil {
+	if err := rowsOfCluster(ctx, w, *bin, below, wanted, *rounds, *during, *failovers); err != nil {
 		return err
 	}
 	if *out == "" {
@@ -41,7 +44,7 @@ func clusterCommand(ctx context.Context, args []string) error {
 	return os.WriteFile(*out, []byte(report.String()), 0o644)
 }
 
-func rowsOfCluster(ctx context.Context, w io.Writer, bin, dir string, rounds int, during time.Duration, failovers int) error {
+func rowsOfCluster(ctx context.Context, w io.Writer, bin, dir string, wanted func(string) bool, rounds int, during time.Duration, failovers int) error {
 	crema, err := newCrema(bin, dir, 3)
 	if err != nil {
 		return err
@@ -70,6 +73,9 @@ func rowsOfCluster(ctx context.Context, w io.Writer, bin, dir string, rounds int
 	}{
 		{"set", 512, 1}, {"set", 512, 16}, {"acquire", 1, 1}, {"lock", 16, 1}, {"get", 64, 1}, {"incr-hot", 64, 1}, {"incr-hot", 1, 64},
 	} {
+		if !wanted(row.work) {
+			continue
+		}
 		j := base
 		j.name, j.make, j.clients, j.pipeline = row.work, works[row.work], row.clients, row.pipeline
 		leader, err := leading(crema)
@@ -89,6 +95,9 @@ func rowsOfCluster(ctx context.Context, w io.Writer, bin, dir string, rounds int
 			return err
 		}
 		printTable(w, j, contenders, results)
+	}
+	if !wanted("failover") {
+		return nil
 	}
 	return failoverRow(ctx, w, crema, failovers)
 }

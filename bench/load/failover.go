@@ -74,8 +74,8 @@ func failover(ctx context.Context, f *fleet, number int) (took []time.Duration, 
 	}
 	cancel()
 	writing.Wait()
-	for _, s := range f.servers {
-		if err := answers(ctx, s.address, "SET", "ready", "1"); err != nil {
+	for _, s := range f.servers { // all of them: the next leader needs the one that was killed
+		if err := answers(ctx, s.address, "CREMA", "HEALTH"); err != nil {
 			return nil, 0, err
 		}
 	}
