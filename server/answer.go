@@ -17,6 +17,10 @@ import (
 // others wait before it tells them that it does not.
 const leadsWithin = 300 * time.Millisecond
 
+// maxRunReplies is how many bytes of replies end a run: who asked asks again for
+// the rest, and neither of the two nodes has all of them several times.
+const maxRunReplies = 4 << 20
+
 var (
 	proxyUser         = &user{name: defaultUser, noPass: true}
 	readOnlyProxyUser = &user{name: defaultUser, noPass: true, readOnly: true}
@@ -98,7 +102,7 @@ func (s *Server) answerRun(request []byte) []byte {
 	}
 	defer s.free(c)
 	var words [][]byte
-	for n := in.count(); n > 0 && !in.bad; n-- {
+	for n := min(in.count(), maxSteps); n > 0 && !in.bad; n-- {
 		if words = in.command(words[:0]); in.bad || len(words) == 0 || !c.evaluateFor(words) {
 			break
 		}
@@ -141,11 +145,11 @@ func (c *conn) evaluateFor(words [][]byte) bool {
 	i := c.keep(row, named, words)
 	c.step(i)
 	st := &c.run.steps[i]
-	if row.flags&runsScript != 0 && isNoScript(c.out[st.from:st.to]) {
-		st.unscripted = true
+	if row.flags&runsScript != 0 && isNoScript(c.out[st.from:st.to]) && st.pending == nil && !st.changed && len(st.messages) == 0 {
+		st.unscripted = true // a script that said so itself has done nothing either
 		return false
 	}
-	return !st.lost && !c.closing
+	return !st.lost && !c.closing && len(c.out) < maxRunReplies
 }
 
 // noCommand is the row of what has none.
@@ -192,11 +196,12 @@ func (s *Server) answerExec(node string, request []byte) []byte {
 			break
 		}
 		row, named, _ := s.table.lookup(words)
-		if row == nil || !row.shared() && row.name != "select" || !row.checkArity(words) {
+		q := queued{row, named, words}
+		if row == nil || !q.sent() || !row.checkArity(words) {
 			in.bad = true // of a version to come
 			break
 		}
-		m.add(queued{row, named, words})
+		m.add(q)
 	}
 	if in.bad {
 		return notLeading
@@ -215,6 +220,8 @@ func (s *Server) answerExec(node string, request []byte) []byte {
 	answer := c.execOutcome(v, whole)
 	if v == done {
 		c.announceDeferred()
+	} else {
+		c.dropDeferred() // or the next request that c evaluates would tell of it
 	}
 	return answer
 }

@@ -122,7 +122,7 @@ func decide(steps []step, v verdict) {
 }
 
 // takeAnswer puts what the leader has answered into the output. It returns true
-// when it was the leader that stopped before the end.
+// when it was the leader that stopped before the end, though it leads.
 func (c *conn) takeAnswer(steps []step, answer []byte, took time.Duration) (again bool) {
 	in := wire{b: answer}
 	switch in.byte() {
@@ -150,6 +150,7 @@ func (c *conn) takeAnswer(steps []step, answer []byte, took time.Duration) (agai
 		was = append([]byte(nil), was...)
 	}
 	c.out = c.out[:base]
+	told, settled := 0, 0 // outcomes; steps that are done, up to the first that is not
 	for i := range steps {
 		st := &steps[i]
 		end := len(was)
@@ -164,7 +165,11 @@ func (c *conn) takeAnswer(steps []step, answer []byte, took time.Duration) (agai
 			if in.bad {
 				v = doubt
 			}
-			again = c.outcome(st, v, reply, took)
+			told++
+			again = c.outcome(st, v, reply, took) && settled == i
+			if st.verdict == done && settled == i {
+				settled++
+			}
 		}
 		st.to = len(c.out)
 		c.out = append(c.out, between...)
@@ -174,7 +179,7 @@ func (c *conn) takeAnswer(steps []step, answer []byte, took time.Duration) (agai
 		return false
 	}
 	c.lastIndex = max(c.lastIndex, index)
-	return again
+	return again || settled > 0 && settled == told && told < len(steps)
 }
 
 // outcome takes one command's verdict and reply.

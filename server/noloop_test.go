@@ -19,7 +19,7 @@ func TestNoLoopHearsOfForgottenKeys(t *testing.T) {
 	c.setProto(3)
 	tr := &tracker{c: c, busy: true, mode: trackingMode{noloop: true}, keys: map[trackedKey]ownership{}}
 	for _, key := range []string{"written", "forgotten"} {
-		tr.adopt(0, []byte(key))
+		tr.adopt(0, []byte(key), notOwn)
 		s.tracking.items.Add(1)
 	}
 	// As while a script of c's is applied, whose latch is on every shard.
@@ -33,7 +33,7 @@ func TestNoLoopHearsOfForgottenKeys(t *testing.T) {
 	if !strings.Contains(string(tr.pending), "forgotten") {
 		t.Errorf("not told of the forgotten key: %q", tr.pending)
 	}
-	tr.adopt(0, []byte("written"))
+	tr.adopt(0, []byte("written"), notOwn)
 	tr.writes(0, effects, notOwn)
 	tr.pending = nil
 	tr.Touched(0, []byte("written"))

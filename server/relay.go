@@ -51,6 +51,7 @@ type relayPeer struct {
 	untold untold
 	known  uint64 // it knows of all changes up to this mark
 	tracks uint64 // the mark under which it learns whether clients of ours track
+	blind  bool   // it was asked for tracking clients without knowing of them
 
 	// What it has told us, over its link.
 	heard    interests

@@ -93,20 +93,37 @@ func (r *relay) agree(mark uint64, now bool, quit <-chan struct{}) {
 	r.await(mark, "", quit)
 }
 
-// agreeWith is agree for one peer, of whether clients of ours track.
+// agreeWith is agree for one peer, of whether clients of ours track. If it does
+// not know of them in time they are told to forget all they have read when it does.
 func (r *relay) agreeWith(node string, quit <-chan struct{}) {
+	if mark := r.untracked(node, false); mark != 0 {
+		r.signal()
+		r.await(mark, node, quit)
+		r.untracked(node, true)
+	}
+}
+
+// untracked is the mark that a peer has to know of before it is asked for clients
+// that track, 0 if it does, or if there is no sense in waiting. late says that
+// nobody waits any longer.
+func (r *relay) untracked(node string, late bool) (mark uint64) {
 	r.mu.RLock()
 	p := r.peers[node]
-	known := p == nil || !p.up || p.known >= p.tracks
-	var mark uint64
-	if !known {
+	known := p != nil && p.up && p.known >= p.tracks
+	wait := !known && !late && p != nil && p.up && !p.blind
+	if wait {
 		mark = p.tracks
 	}
 	r.mu.RUnlock()
-	if !known {
-		r.signal()
-		r.await(mark, node, quit)
+	if known || wait {
+		return mark
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.peer(node); !p.up || p.known < p.tracks {
+		p.blind = true
+	}
+	return 0
 }
 
 func (r *relay) await(mark uint64, node string, quit <-chan struct{}) {
@@ -338,10 +355,17 @@ func (r *relay) hearAck(node string, f *frameReader) {
 	if f.bad {
 		return
 	}
+	blind := false
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if p := r.peers[node]; p != nil && p.up && p.link == a.link && a.through > p.known {
 		p.known = a.through
+		if p.known >= p.tracks {
+			blind, p.blind = p.blind, false
+		}
 		r.release()
+	}
+	r.mu.Unlock()
+	if blind {
+		r.srv.tracking.lost()
 	}
 }

@@ -103,9 +103,10 @@ func (r *relay) tellTouched() (all bool) {
 
 // hearTouched tells this node's clients which keys they have are invalid.
 func (r *relay) hearTouched(f *frameReader) {
-	var keys []touchedKey
+	var keys [][]byte
 	for f.more() {
-		keys = append(keys, touchedKey{f.byte(), f.bytes()})
+		f.byte() // its database
+		keys = append(keys, f.bytes())
 	}
 	if f.bad {
 		r.srv.tracking.lost()

@@ -195,3 +195,41 @@ func TestTrackingLosesNoKey(t *testing.T) {
 	}
 	c.asks(t, "PONG", "PING")
 }
+
+// A transaction reads in the databases that it SELECTs.
+func TestTrackingInOtherDatabases(t *testing.T) {
+	m := startMesh(t, 2, server.Config{})
+	c, w := trackingOn(t, m.nodes[1]), connect(t, m.nodes[0].srv.Addr())
+	for _, commands := range [][]string{
+		{"MULTI", "SELECT 1", "GET k", "SELECT 0", "EXEC"},
+		{`EVAL_RO "redis.call('select',1) return redis.call('get',KEYS[1])" 1 k`},
+	} {
+		c.pipeline(commands...)
+		for range commands {
+			for c.read().frame.kind == '>' {
+			}
+		}
+		w.pipeline("SELECT 1", "SET k v")
+		w.hears(t, "OK", "OK")
+		c.toldOf(t, "k")
+	}
+}
+
+// What is read from a leader that does not know, and so does not tell, is invalid
+// when it does.
+func TestTrackingUnknownToTheLeader(t *testing.T) {
+	m := startMesh(t, 2, server.Config{})
+	l := m.nodes[1].links["n1"]
+	l.fill(true)
+	c, w := trackingOn(t, m.nodes[1]), connect(t, m.nodes[0].srv.Addr())
+	c.asks(t, "(null)", "GET", "k")
+	w.wants(t, "OK", "SET", "k", "v")
+	c.asks(t, "PONG", "PING")
+	l.fill(false)
+	if got := c.told(t); got != "" {
+		t.Errorf("told %q", got)
+	}
+	c.asks(t, `"v"`, "GET", "k")
+	w.wants(t, "OK", "SET", "k", "w")
+	c.toldOf(t, "k")
+}

@@ -17,6 +17,7 @@ func (c *conn) dispatch(words [][]byte) {
 		if resp.EqualFold(words[0], "POST") || resp.EqualFold(words[0], "HOST:") {
 			// A browser was talked into sending HTTP here; what follows in
 			// its body must not be taken for commands.
+			c.settle()
 			c.closing, c.dropped, c.out = true, true, c.out[:0]
 			c.srv.log.Warn("closing a client that speaks HTTP", "id", c.id, "addr", c.addr)
 			return

@@ -123,7 +123,7 @@ func (s *Server) answerKill() []byte {
 	return []byte{0}
 }
 
-const waitStep = time.Millisecond // between two looks at how far the others are
+const waitStep = time.Millisecond // before the second look at how far the others are
 
 // waitShared is WAIT: how many other nodes have what this connection wrote last,
 // as soon as it is that many or the time is up; 0 is no limit of time. What no
@@ -137,16 +137,12 @@ func (c *conn) waitShared(wanted int64, timeout time.Duration) resp.Reply {
 	}
 	s := c.srv
 	until := time.Now().Add(timeout)
-	for {
+	for pause := waitStep; ; pause = min(2*pause, lastPause) {
 		changed := s.cluster.Changed()
 		n, known := s.replicas(c.lastIndex)
 		left := time.Until(until)
-		if known && int64(n) >= wanted || timeout > 0 && left <= 0 || c.killed.Load() || s.draining.Load() || c.open {
+		if known && int64(n) >= wanted || timeout > 0 && left <= 0 || c.killed.Load() || s.draining.Load() || c.open || c.gone() {
 			return resp.Int(int64(n))
-		}
-		pause := waitStep
-		if !known {
-			pause = lastPause
 		}
 		timer := time.NewTimer(pause)
 		select {

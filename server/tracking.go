@@ -83,11 +83,12 @@ type trackedKey struct {
 }
 
 // ownership tells who may be changing a key that was read.
-type ownership bool
+type ownership uint8
 
 const (
-	notOwn ownership = false
-	own    ownership = true // the connection itself is, under NOLOOP
+	notOwn ownership = iota
+	own              // the connection itself is, under NOLOOP
+	early            // as own, but it has read already what it is making of it: that is told
 )
 
 func newTracking(st *store.Store) *tracking {
@@ -247,8 +248,15 @@ func (t *tracker) remember(row *command, words [][]byte) {
 		return
 	}
 	tx := &t.c.tx
+	whose := notOwn
+	if t.mode.noloop && (tx.Builds() || len(tx.Effects()) > 0) {
+		// The change that is in what was read comes after this, and the store
+		// forgets with it who listens. Not told, the client would keep the value
+		// and hear of no later one.
+		whose = early
+	}
 	row.keys.each(words, func(key []byte) {
-		if k, ok := t.adopt(tx.DB(), key); ok {
+		if k, ok := t.adopt(tx.DB(), key, whose); ok {
 			// Without t's mutex: ListenOnce takes that of a shard, under
 			// which others call Touched.
 			tx.ListenOnce(k.key, t)
@@ -266,14 +274,17 @@ func (t *tracker) remembers() bool {
 
 // adopt makes a key t's, to which t must listen then; false means that it was
 // and does. Only c's goroutine adopts.
-func (t *tracker) adopt(db int, key []byte) (k trackedKey, fresh bool) {
+func (t *tracker) adopt(db int, key []byte, whose ownership) (k trackedKey, fresh bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.keys[trackedKey{uint8(db), string(key)}]; ok {
+	if was, ok := t.keys[trackedKey{uint8(db), string(key)}]; ok {
+		if was != whose {
+			t.keys[trackedKey{uint8(db), string(key)}] = whose
+		}
 		return k, false
 	}
 	k = trackedKey{uint8(db), string(key)}
-	t.keys[k] = notOwn
+	t.keys[k] = whose
 	return k, true
 }
 
@@ -283,13 +294,13 @@ func (t *tracker) Touched(db int, key []byte) {
 	k := trackedKey{uint8(db), string(key)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	own, ok := t.keys[k]
+	whose, ok := t.keys[k]
 	if !ok {
 		return
 	}
 	delete(t.keys, k)
 	t.c.srv.tracking.items.Add(-1)
-	if !t.off && !t.mode.bcast && own == notOwn {
+	if !t.off && !t.mode.bcast && whose != own {
 		t.tell(&invalidation{what: resp.Array(resp.Bulk(key))})
 	}
 }
@@ -298,14 +309,14 @@ func (t *tracker) Touched(db int, key []byte) {
 // happen: it hears nothing of them. Of the keys that it has read only those
 // among them count, because any other may be forgotten at the same time, which
 // it must hear.
-func (t *tracker) writes(shards store.Shards, effects []store.Effect, own ownership) {
+func (t *tracker) writes(shards store.Shards, effects []store.Effect, whose ownership) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.writing = shards
 	for i := range effects {
 		f := &effects[i]
-		if _, ok := t.keys[trackedKey{f.DB, string(f.Key)}]; ok {
-			t.keys[trackedKey{f.DB, string(f.Key)}] = own
+		if was, ok := t.keys[trackedKey{f.DB, string(f.Key)}]; ok && was != early {
+			t.keys[trackedKey{f.DB, string(f.Key)}] = whose
 		}
 	}
 }

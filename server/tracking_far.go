@@ -15,47 +15,46 @@ import (
 // change behind what it answers. What of that comes before the answer waits for
 // it (see tracker): even if it was about an older value, the client hears that
 // what it just got is invalid, and asks again.
+//
+// Keys are names alone, as they are to the client: from which database a
+// transaction or a script reads one its own SELECTs say, which are done where it
+// is evaluated.
 type far struct {
 	mu    sync.Mutex // guards what follows; before no other
-	keys  map[trackedKey][]*tracker
-	of    map[*tracker]map[trackedKey]struct{} // the same the other way round
-	items int64                                // pairs of the two
+	keys  map[string][]*tracker
+	of    map[*tracker]map[string]struct{} // the same the other way round
+	items int64                            // pairs of the two
 }
 
-type touchedKey struct {
-	db  uint8
-	key []byte
-}
-
-func (f *far) listen(t *tracker, db int, key []byte) {
+func (f *far) listen(t *tracker, key []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	own := f.of[t]
-	if _, there := own[trackedKey{uint8(db), string(key)}]; there {
+	if _, there := own[string(key)]; there {
 		return
 	}
 	if own == nil {
 		if f.of == nil {
-			f.keys, f.of = map[trackedKey][]*tracker{}, map[*tracker]map[trackedKey]struct{}{}
+			f.keys, f.of = map[string][]*tracker{}, map[*tracker]map[string]struct{}{}
 		}
-		own = map[trackedKey]struct{}{}
+		own = map[string]struct{}{}
 		f.of[t] = own
 	}
-	k := trackedKey{uint8(db), string(key)}
+	k := string(key)
 	own[k] = struct{}{}
 	f.keys[k] = append(f.keys[k], t)
 	f.items++
 }
 
 // forget says who listens to a key, and forgets it.
-func (f *far) forget(db uint8, key []byte) []*tracker {
+func (f *far) forget(key []byte) []*tracker {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.drop(trackedKey{db, string(key)})
+	return f.drop(string(key))
 }
 
 // drop is forget; the caller holds mu.
-func (f *far) drop(k trackedKey) []*tracker {
+func (f *far) drop(k string) []*tracker {
 	all := f.keys[k]
 	delete(f.keys, k)
 	for _, t := range all {
@@ -67,7 +66,7 @@ func (f *far) drop(k trackedKey) []*tracker {
 
 // forgetSome is forget for a key, whichever, when there are more than that many
 // keys or items.
-func (f *far) forgetSome(keys, items int64) (k trackedKey, all []*tracker) {
+func (f *far) forgetSome(keys, items int64) (k string, all []*tracker) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if int64(len(f.keys)) > keys || f.items > items {
@@ -123,25 +122,20 @@ func (t *tracker) forwards(node string, row *command, words [][]byte) {
 	if !t.remembers() {
 		return
 	}
-	db := int(t.c.db.Load())
-	row.keys.each(words, func(key []byte) { tr.far.listen(t, db, key) })
+	row.keys.each(words, func(key []byte) { tr.far.listen(t, key) })
 }
 
 // heard tells of keys that have changed on the leader.
-func (tr *tracking) heard(keys []touchedKey) {
-	for _, k := range keys {
-		tr.tellFar(k.key, tr.far.forget(k.db, k.key))
+func (tr *tracking) heard(keys [][]byte) {
+	for _, key := range keys {
+		tr.tellFar(key, tr.far.forget(key))
 	}
 	tr.mu.RLock()
 	defer tr.mu.RUnlock()
 	if len(tr.prefixes) == 0 {
 		return
 	}
-	names := make([][]byte, len(keys))
-	for i, k := range keys {
-		names[i] = k.key
-	}
-	tr.tellPrefixes(names, func(*tracker) bool { return true })
+	tr.tellPrefixes(keys, func(*tracker) bool { return true })
 }
 
 func (tr *tracking) tellFar(key []byte, to []*tracker) {
@@ -179,6 +173,6 @@ func (tr *tracking) limitFar(keys int64) {
 		if all == nil {
 			return
 		}
-		tr.tellFar([]byte(k.key), all)
+		tr.tellFar([]byte(k), all)
 	}
 }

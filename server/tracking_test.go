@@ -364,3 +364,44 @@ func TestTrackingTableWithoutEnd(t *testing.T) {
 	c.wants(t, "(nil)", "GET", "k")
 	c.wants(t, "PONG", "PING")
 }
+
+// A NOLOOP client that reads what it has just written, before the log has it or
+// in the same transaction, hears of the next change.
+func TestNoLoopReadsItsOwnWrites(t *testing.T) {
+	g := startGroup(t, 1, server.Config{})
+	for _, node := range []string{addrOf(g.members[0]), serving(t, server.Config{}).Addr()} {
+		for _, commands := range [][]string{
+			{"SET k 1", "GET k"},
+			{"GET k", "SET k 1", "GET k"},
+			{"MULTI", "SET k 1", "GET k", "EXEC"},
+			{`EVAL "redis.call('SET',KEYS[1],1) return redis.call('GET',KEYS[1])" 1 k`},
+		} {
+			c, w := connect(t, node), connect(t, node)
+			c.do("HELLO", "3")
+			c.wants(t, "OK", "CLIENT", "TRACKING", "ON", "NOLOOP")
+			if node == addrOf(g.members[0]) {
+				g.set(func() { g.held = true })
+			}
+			c.pipeline(commands...)
+			if node == addrOf(g.members[0]) {
+				g.proposed(1)
+				g.set(func() { g.held = false })
+			}
+			told := false
+			for n := 0; n < len(commands); {
+				if c.read().frame.kind == '>' {
+					told = true
+				} else {
+					n++
+				}
+			}
+			w.wants(t, "OK", "SET", "k", "2")
+			for !told {
+				if o := c.read(); o.frame.kind != '>' || o.failure != "" {
+					t.Fatalf("%q: not told of a change, but %s %s", commands, o.failure, o.frame.render())
+				}
+				told = true
+			}
+		}
+	}
+}

@@ -114,8 +114,10 @@ func (m *multi) readsOnly() bool {
 }
 
 // sent tells whether the leader gets to see a queued command: what is shared,
-// and which database it is about.
-func (q *queued) sent() bool { return q.row.shared() || q.row.name == "select" }
+// which database that is about, and in which protocol its reply is.
+func (q *queued) sent() bool {
+	return q.row.shared() || q.row.name == "select" || q.row.name == "hello" && len(q.words) == 2
+}
 
 // execSent has the leader do the shared part of a transaction, and then does the
 // rest here.
