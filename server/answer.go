@@ -17,8 +17,9 @@ import (
 // others wait before it tells them that it does not.
 const leadsWithin = 300 * time.Millisecond
 
-// maxRunReplies is how many bytes of replies end a run: who asked asks again for
-// the rest, and neither of the two nodes has all of them several times.
+// maxRunReplies is how many bytes of commands, replies and messages end a run: who
+// asked asks again for the rest, and neither of the two nodes has all of them
+// several times.
 const maxRunReplies = 4 << 20
 
 var (
@@ -108,14 +109,8 @@ func (s *Server) answerRun(request []byte) []byte {
 		}
 	}
 	c.await(0)
-	if c.dropped {
-		c.run.clear()
-		return []byte{answerTooLarge}
-	}
 	answer := c.outcomes()
-	said := c.run.said()
 	c.run.clear()
-	c.tell(said)
 	return answer
 }
 
@@ -149,7 +144,7 @@ func (c *conn) evaluateFor(words [][]byte) bool {
 		st.unscripted = true // a script that said so itself has done nothing either
 		return false
 	}
-	return !st.lost && !c.closing && len(c.out) < maxRunReplies
+	return !st.lost && !c.closing && len(c.out)+c.run.bytes < maxRunReplies
 }
 
 // noCommand is the row of what has none.
@@ -160,17 +155,26 @@ func isNoScript(reply []byte) bool {
 	return len(reply) > len(code) && string(reply[:len(code)]) == code
 }
 
-// outcomes is the answer to a run that has its verdicts.
+// outcomes is the answer to a run that has its verdicts. What its scripts have
+// published is published where the client is, in order with what else that
+// client publishes.
 func (c *conn) outcomes() []byte {
 	steps := c.run.steps
-	b := c.answerHead(len(c.out) + len(steps)*(1+binary.MaxVarintLen32))
+	if c.dropped || int64(len(c.out))+c.run.saying() > maxOutBytes {
+		return []byte{answerTooLarge}
+	}
+	b := c.answerHead(len(c.out) + len(steps)*(2+binary.MaxVarintLen32))
 	for i := range steps {
 		st := &steps[i]
 		if st.verdict == done && st.unscripted {
 			st.verdict = unscripted
 		}
+		if st.verdict != done {
+			st.messages = nil
+		}
 		b = append(b, byte(st.verdict))
 		b = appendWord(b, c.out[st.from:st.to])
+		b = appendMessages(b, st.messages)
 	}
 	return b
 }
@@ -218,32 +222,29 @@ func (s *Server) answerExec(node string, request []byte) []byte {
 	}
 	v, whole := c.execLed(c.run.term, m, w)
 	answer := c.execOutcome(v, whole)
-	if v == done {
-		c.announceDeferred()
-	} else {
-		c.dropDeferred() // or the next request that c evaluates would tell of it
-	}
+	c.dropDeferred() // or the next request that c evaluates would tell of it
 	return answer
 }
 
 // execOutcome is the answer to a transaction. whole says that it was carried
 // out; else its only reply is why not.
 func (c *conn) execOutcome(v verdict, whole bool) []byte {
-	if c.dropped {
+	if c.dropped || v == done && int64(len(c.out))+c.deferredBytes > maxOutBytes {
 		return []byte{answerTooLarge}
 	}
-	b := c.answerHead(1 + binary.MaxVarintLen32 + len(c.out) + len(c.marks)*binary.MaxVarintLen32)
+	b := c.answerHead(1 + binary.MaxVarintLen32 + len(c.out) + len(c.marks)*(1+binary.MaxVarintLen32))
 	b = append(b, byte(v))
 	if v != done || !whole {
 		return appendWord(b, c.out)
 	}
 	b = appendWord(b, "")
 	for i, from := range c.marks {
-		to := len(c.out)
+		to := place{len(c.out), len(c.deferred)}
 		if i+1 < len(c.marks) {
 			to = c.marks[i+1]
 		}
-		b = appendWord(b, c.out[from:to])
+		b = appendWord(b, c.out[from.out:to.out])
+		b = appendMessages(b, c.deferred[from.deferred:to.deferred])
 	}
 	return b
 }

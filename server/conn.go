@@ -24,6 +24,9 @@ const (
 	drainFor = 2 * time.Second // how long an ending connection may take to read what waits for it
 )
 
+// place is one in what a connection has said and not told anybody yet.
+type place struct{ out, deferred int }
+
 // conn is one client: a socket, or an in-process door (sock is nil). Its
 // goroutine reads, evaluates and writes; it owns every field that is not
 // atomic and not under mu.
@@ -60,7 +63,7 @@ type conn struct {
 	far        farWatch   // where its watched keys are watched
 	ownReads   bool       // READONLY
 	proxy      bool       // it evaluates for clients of other nodes
-	marks      []int      // where in out the replies of EXEC begin, of a proxy
+	marks      []place    // where each command of EXEC begins, of a proxy
 
 	// What other connections read about this one (CLIENT LIST).
 	created    time.Time
@@ -201,6 +204,7 @@ func (c *conn) execute(words [][]byte) {
 }
 
 func (c *conn) panicked(p any, words [][]byte) {
+	c.dropDeferred()
 	c.tx.Discard()
 	c.tx.End()
 	c.open = false

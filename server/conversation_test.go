@@ -317,7 +317,6 @@ var oneNode = map[string]string{
 	"Hits, misses and what else is counted": "INFO tells of this node",
 	"Expired keys are counted":              "INFO tells of this node",
 	"Transactions and scripts":              "what is said inside scripts is shown on the leader alone",
-	"PUBLISH to itself in a script":         "messages of scripts come from the leader",
 	"The same without the wrong one":        "WAIT finds others",
 }
 

@@ -17,15 +17,17 @@ import (
 //	command  count word*
 //
 //	answer   answerDone index outcome*   index: of the newest entry in the log that the answer rests on
-//	outcome  verdict reply
+//	outcome  verdict reply said
+//	said     count message*              what it has published, which the asker does
+//	message  sharded channel payload
 //	         answerNothing               the node does not lead: nothing was done
-//	         answerTooLarge              done, but the replies are more than one client may be sent;
+//	         answerTooLarge              done, but replies and messages are more than one client may be sent;
 //	                                     to watch: not done, more than may be watched
 //	         answerLost                  to watch: the session is not there any more
 //
 // Outcomes are in the order of the commands; where there are fewer, nothing has
-// been done of the rest. A transaction is one outcome, behind which there is the
-// reply of each command if it was carried out.
+// been done of the rest. A transaction is one verdict and reply, behind which
+// there are reply and said of each command if it was carried out.
 const forwardVersion = 1
 
 const (
@@ -69,6 +71,18 @@ func appendCommand(b []byte, words [][]byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(words)))
 	for _, w := range words {
 		b = appendWord(b, w)
+	}
+	return b
+}
+
+func appendMessages(b []byte, messages []message) []byte {
+	b = binary.AppendUvarint(b, uint64(len(messages)))
+	for _, m := range messages {
+		sharded := byte(0)
+		if m.sharded {
+			sharded = 1
+		}
+		b = appendWord(appendWord(append(b, sharded), m.channel), m.payload)
 	}
 	return b
 }
@@ -138,7 +152,7 @@ func (c *conn) takeAnswer(steps []step, answer []byte, took time.Duration) (agai
 		decide(steps, doubt)
 		return false
 	}
-	if len(c.out)+len(answer) > maxOutBytes {
+	if int64(len(c.out)+len(answer))+c.run.saying() > maxOutBytes {
 		decide(steps, done)
 		c.tooLarge(len(answer))
 		return false
@@ -161,14 +175,17 @@ func (c *conn) takeAnswer(steps []step, answer []byte, took time.Duration) (agai
 		st.from = len(c.out)
 		st.verdict = nothing
 		if len(in.b) > 0 && !in.bad {
-			v, reply := verdict(in.byte()), in.word()
+			v, reply, messages := verdict(in.byte()), in.word(), in.messages()
 			if in.bad {
 				v = doubt
 			}
 			told++
 			again = c.outcome(st, v, reply, took) && settled == i
-			if st.verdict == done && settled == i {
-				settled++
+			if st.verdict == done {
+				st.messages = messages
+				if settled == i {
+					settled++
+				}
 			}
 		}
 		st.to = len(c.out)
@@ -299,4 +316,12 @@ func (w *wire) command(words [][]byte) [][]byte {
 		words = append(words, w.word())
 	}
 	return words
+}
+
+// messages point into what is read.
+func (w *wire) messages() (all []message) {
+	for n := w.count(); n > 0 && !w.bad; n-- {
+		all = append(all, message{sharded: w.byte() != 0, channel: w.word(), payload: w.word()})
+	}
+	return all
 }

@@ -50,12 +50,20 @@ func (c *conn) publish(m message) resp.Reply {
 		return resp.Int(int64(c.srv.pubsub.publish(m)))
 	}
 	m.channel, m.payload = bytes.Clone(m.channel), bytes.Clone(m.payload)
-	c.deferred = append(c.deferred, m)
-	c.deferredBytes += messageOverhead + int64(len(m.channel)+len(m.payload))
+	c.deferMessage(m)
 	return resp.Int(int64(c.srv.pubsub.receivers(c, m)))
 }
 
-// messageOverhead is what a waiting message costs beside its bytes.
+// deferMessage keeps a message for announceDeferred, or the run's end.
+func (c *conn) deferMessage(m message) {
+	c.deferred = append(c.deferred, m)
+	c.deferredBytes += m.cost()
+}
+
+// cost is about what a waiting message costs.
+func (m message) cost() int64 { return messageOverhead + int64(len(m.channel)+len(m.payload)) }
+
+// messageOverhead is what it costs beside its bytes.
 const messageOverhead = 96
 
 // announceDeferred publishes what waited for the commit, and subscribes to it.

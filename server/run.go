@@ -272,6 +272,7 @@ func (c *conn) mend() {
 			end = steps[i+1].from - base
 		}
 		reply, between := was[st.from-base:st.to-base], was[st.to-base:end]
+		st.from = len(c.out)
 		switch {
 		case st.verdict == done:
 			c.out = append(c.out, reply...)
@@ -280,6 +281,7 @@ func (c *conn) mend() {
 			c.srv.stats.countError(r.Bytes)
 			c.out = resp.Append(c.out, r, c.proto)
 		}
+		st.to = len(c.out)
 		c.out = append(c.out, between...)
 	}
 }
@@ -298,6 +300,16 @@ func (r *run) said() (all []said) {
 		}
 	}
 	return all
+}
+
+// saying is about what the messages of the run cost.
+func (r *run) saying() (n int64) {
+	for i := range r.steps {
+		for _, m := range r.steps[i].messages {
+			n += m.cost()
+		}
+	}
+	return n
 }
 
 // tell publishes what waited for a verdict, with no run under way. One that

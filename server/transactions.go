@@ -226,7 +226,7 @@ func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
 	c.marks = c.marks[:0]
 	for _, q := range m.queue {
 		if c.proxy {
-			c.marks = append(c.marks, len(c.out))
+			c.marks = append(c.marks, place{len(c.out), len(c.deferred)})
 		}
 		c.callQueued(q)
 		if c.aborted.Kind != resp.KindNone {

@@ -201,8 +201,9 @@ func (c *conn) assemble(m *multi, sent []bool, in *wire, took time.Duration) ver
 	for i := range m.queue {
 		q := &m.queue[i]
 		var reply []byte
+		var said []message
 		if sent[i] {
-			if reply = in.word(); len(reply) == 0 {
+			if reply, said = in.word(), in.messages(); len(reply) == 0 || in.bad {
 				c.out = c.out[:mark]
 				return doubt
 			}
@@ -213,6 +214,9 @@ func (c *conn) assemble(m *multi, sent []bool, in *wire, took time.Duration) ver
 				c.srv.monitors.feed(c, q.words) // as runScript does
 			}
 			c.encoded(reply)
+			for _, m := range said {
+				c.deferMessage(m)
+			}
 			c.srv.observe(c, q.row, q.words, took, reply[0] == '-')
 		case q.row.shared():
 			c.reply(resp.ErrNoPermInExec)
