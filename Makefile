@@ -45,7 +45,7 @@ cluster: build ## start three nodes on 6379-6381 and watch them lose their leade
 bench-cluster: build ## measure three nodes beside redis-server (about five minutes)
 	cd bench && go run ./load cluster -crema $(CURDIR)/$(BIN) -dir $(CURDIR)/bin $(if $(OUT),-out $(OUT))
 
-fuzz: ## each fuzz target for ten seconds
+fuzz: ## each fuzz target for fifty thousand inputs
 	bash .ci/fuzz
 
 lint: ## gofmt, go vet, staticcheck
