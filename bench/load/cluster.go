@@ -32,6 +32,9 @@ func clusterCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(below)
+	if below, err = filepath.Abs(below); err != nil { // redis-server goes there before it opens its log
+		return err
+	}
 	var report strings.Builder
 	w := io.MultiWriter(os.Stdout, &report)
 	heading(w, below)
