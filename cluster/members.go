@@ -104,13 +104,21 @@ func (n *Node) linked(id string) bool {
 	return id == n.dir.meta.node || n.port != nil && n.port.Linked(id)
 }
 
+// change begins a change of the members, which is one at a time and on the leader.
+// release ends it.
+func (n *Node) change(ctx context.Context, id string) (r *raft.Raft, config raft.Configuration, release func(), err error) {
+	if r, err = n.leading(); err != nil {
+		return nil, config, nil, err
+	}
+	if _, release, err = n.members.begin(ctx, id); err != nil {
+		return nil, config, nil, err
+	}
+	return r, configuration(r), release, nil
+}
+
 // Add makes a node a member without a vote. at is HOST:PORT or
 // HOST:PORT@HOST:PORT, the second for clients.
 func (n *Node) Add(ctx context.Context, id, at string) error {
-	r, err := n.leading()
-	if err != nil {
-		return err
-	}
 	where, client, _ := strings.Cut(at, "@")
 	if !plain(id) || !plain(where) || !plain(client) || id == "" || where == "" {
 		return fmt.Errorf("cluster: a member needs an id and an address: not %.80q at %.80q", id, at)
@@ -118,12 +126,11 @@ func (n *Node) Add(ctx context.Context, id, at string) error {
 	if n.port == nil {
 		return errors.New("cluster: this node has no port for others: start it with --peers or --cluster-announce")
 	}
-	_, release, err := n.members.begin(ctx, id)
+	r, config, release, err := n.change(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer release()
-	config := configuration(r)
 	switch _, member := serverOf(config, id); {
 	case member:
 		return fmt.Errorf("cluster: node %s is a member already", id)
@@ -140,16 +147,11 @@ func (n *Node) Add(ctx context.Context, id, at string) error {
 
 // Promote gives a member a vote.
 func (n *Node) Promote(ctx context.Context, id string) error {
-	r, err := n.leading()
-	if err != nil {
-		return err
-	}
-	_, release, err := n.members.begin(ctx, id)
+	r, config, release, err := n.change(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer release()
-	config := configuration(r)
 	server, member := serverOf(config, id)
 	switch matched := n.transport.matched(id); {
 	case !member:
@@ -172,16 +174,11 @@ func (n *Node) Promote(ctx context.Context, id string) error {
 // leader that is to go hands leadership over first: the error names the new one,
 // which is to be asked again.
 func (n *Node) Remove(ctx context.Context, id string) error {
-	r, err := n.leading()
-	if err != nil {
-		return err
-	}
-	_, release, err := n.members.begin(ctx, id)
+	r, config, release, err := n.change(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer release()
-	config := configuration(r)
 	server, member := serverOf(config, id)
 	if !member {
 		return fmt.Errorf("cluster: node %s is not a member", id)

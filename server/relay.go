@@ -167,7 +167,7 @@ func (r *relay) peer(node string) *relayPeer {
 
 // hear is Peer.Hear for the kinds of frames above.
 func (r *relay) hear(node string, frame []byte) {
-	f := frameReader{rest: frame[1:]}
+	f := wire{b: frame[1:]}
 	switch frame[0] {
 	case frameMessage, frameShardMessage:
 		r.hearMessage(&f, frame[0] == frameShardMessage)

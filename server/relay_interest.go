@@ -274,13 +274,13 @@ func (r *relay) encode(b batch) []byte {
 		}
 		frame = append(frame, c.what.space)
 		frame = binary.AppendUvarint(frame, uint64(count))
-		frame = appendString(frame, c.what.name)
+		frame = appendWord(frame, c.what.name)
 	}
 	return frame
 }
 
 // hearInterest keeps what a peer's clients listen to, and says so.
-func (r *relay) hearInterest(node string, f *frameReader) {
+func (r *relay) hearInterest(node string, f *wire) {
 	reset := f.byte() == 1
 	ack := ackFrame{f.number(), f.number()}
 	if f.bad {
@@ -293,7 +293,7 @@ func (r *relay) hearInterest(node string, f *frameReader) {
 		p.heard = interests{}
 	}
 	for f.more() {
-		space, count, name := f.byte(), f.number(), f.bytes()
+		space, count, name := f.byte(), f.number(), f.word()
 		switch {
 		case f.bad:
 		case space == trackingSpace:
@@ -350,7 +350,7 @@ func (r *relay) ackAgain() (all bool) {
 	return all
 }
 
-func (r *relay) hearAck(node string, f *frameReader) {
+func (r *relay) hearAck(node string, f *wire) {
 	a := ackFrame{f.number(), f.number()}
 	if f.bad {
 		return

@@ -54,11 +54,11 @@ func messageFrame(m message) []byte {
 	if m.sharded {
 		frame[0] = frameShardMessage
 	}
-	return appendString(appendString(frame, m.channel), m.payload)
+	return appendWord(appendWord(frame, m.channel), m.payload)
 }
 
-func (r *relay) hearMessage(f *frameReader, sharded bool) {
-	m := message{sharded: sharded, channel: f.bytes(), payload: f.bytes()}
+func (r *relay) hearMessage(f *wire, sharded bool) {
+	m := message{sharded: sharded, channel: f.word(), payload: f.word()}
 	if f.bad {
 		return
 	}

@@ -42,7 +42,7 @@ func (r *relay) touched(effects []store.Effect) {
 		if len(t.keys) == 0 {
 			t.keys = append(t.keys, frameTouched)
 		}
-		t.keys = appendString(append(t.keys, f.DB), f.Key)
+		t.keys = appendWord(t.keys, f.Key)
 	}
 	t.mu.Unlock()
 	r.signal()
@@ -102,11 +102,10 @@ func (r *relay) tellTouched() (all bool) {
 }
 
 // hearTouched tells this node's clients which keys they have are invalid.
-func (r *relay) hearTouched(f *frameReader) {
+func (r *relay) hearTouched(f *wire) {
 	var keys [][]byte
 	for f.more() {
-		f.byte() // its database
-		keys = append(keys, f.bytes())
+		keys = append(keys, f.word())
 	}
 	if f.bad {
 		r.srv.tracking.lost()
