@@ -1,7 +1,5 @@
 package store
 
-import "unsafe"
-
 // Apply makes effects true, in order. It is the only code that changes what the
 // store holds, but for Restore and ApplyClock, which replace and move all of it.
 // The caller holds their shards through a Tx, whose effects they usually are;
@@ -12,9 +10,6 @@ func (s *Store) Apply(effects []Effect) {
 		switch f.Op {
 		case OpFlush:
 			s.applyFlush(int(f.DB))
-			if s.cache.stale.Load() {
-				s.cache.kick()
-			}
 		case OpSwap:
 			s.applySwap(int(f.DB), int(f.DB2))
 		default:
@@ -46,148 +41,115 @@ func (s *Store) applyKey(f *Effect) {
 	if latched {
 		sh.mu.Lock()
 	}
+	if sh.odd&oddSparse != 0 && !sh.lent {
+		sh.tidy(movesPerWrite)
+	}
 	slot := sh.slots[f.DB]
-	e := sh.indexes[slot].find(hash, f.Key)
+	e, r := sh.indexes[slot].find(sh, hash, f.Key)
 	if e != nil && !f.Local {
 		sh.preserve(e)
 	}
-	gone := e != nil && expired(e.deadline, sh.now)
+	there := e != nil
+	gone := there && expired(e.deadline, sh.now)
 	switch f.Op {
 	case OpPut:
-		s.put(sh, slot, e, gone, hash, f)
+		s.put(sh, slot, e, r, gone, hash, f)
 	case OpExpire:
-		if e != nil {
-			s.expire(sh, e, f)
+		if there {
+			sh.setKind(r, e, f.Pinned)
+			s.setDeadline(sh, r, e, f.Deadline)
 		}
 	case OpDelete:
-		if e != nil {
+		if there {
 			if gone {
 				sh.tally.expired++
 			} else if f.evicted {
 				sh.tally.evicted++
 			}
-			s.drop(sh, e)
+			sh.drop(r, e, hash)
 		}
 	}
 	// A Delete of what was never stored is a key that the same Tx made and
 	// removed: it was touched all the same.
-	if len(sh.watches)+len(sh.once) != 0 && (e != nil || f.Op != OpExpire) {
+	if sh.odd&oddWatched != 0 && (there || f.Op != OpExpire) {
 		s.touch(sh, int(f.DB), f.Key, gone && f.Op == OpDelete)
 	}
-	if len(sh.owed) >= owedAtOnce {
-		s.cache.kick()
+	if sh.odd&oddSparse == 0 && sh.space.Sparse() {
+		sh.odd |= oddSparse
+		s.sweeper.kick()
 	}
+	s.tell(sh, s.drift.Load())
 	if latched {
 		sh.mu.Unlock()
 	}
 }
 
-func (s *Store) put(sh *shard, slot uint8, e *entry, gone bool, hash uint64, f *Effect) {
+func (s *Store) put(sh *shard, slot uint8, e *entry, r ref, gone bool, hash uint64, f *Effect) {
 	if gone { // another life of the same key
 		sh.tally.expired++
-		s.drop(sh, e)
+		sh.drop(r, e, hash)
 		e = nil
 	}
 	if e == nil {
-		e = sh.create(slot, hash, f)
-		s.charge(e.cost(), e.pinnedCost())
+		r, e = sh.create(slot, hash, f)
 	} else {
-		value := f.ownValue()
-		cost, pinned := e.cost(), e.pinnedCost()
-		sh.bytes[e.place] += int64(len(value) - len(e.value))
-		e.value, e.encoding = value, f.Encoding
-		sh.setKind(e, f.Pinned)
-		sh.renew(e)
-		s.charge(e.cost()-cost, e.pinnedCost()-pinned)
+		r, e = sh.rewrite(r, e, hash, f)
+		sh.setKind(r, e, f.Pinned)
+		sh.renew(r, e)
 	}
-	s.setDeadline(sh, e, f.Deadline)
+	s.setDeadline(sh, r, e, f.Deadline)
 }
 
 // create adds a key that is not there yet, with no deadline so far.
-func (sh *shard) create(slot uint8, hash uint64, f *Effect) *entry {
-	e := &entry{
-		hash: hash, key: f.ownKey(), value: f.ownValue(), access: newAccess(sh.now),
-		filed: -1, slot: slot, place: inWindow, encoding: f.Encoding, gen: sh.gen,
-	}
+func (sh *shard) create(slot uint8, hash uint64, f *Effect) (ref, *entry) {
+	r := sh.space.Alloc(sizeOf(len(f.Key), len(f.Value)))
+	e := sh.at(r)
+	p := inWindow
 	if f.Pinned {
-		e.place = inPinned
+		p = inPinned
 	}
-	sh.indexes[slot].insert(e)
-	sh.enter(e)
-	return e
+	*e = entry{access: newAccess(sh.now), filed: -1, where: whereOf(slot, p, f.Encoding)}
+	e.fill(f.Key, f.Value)
+	sh.indexes[slot].insert(sh, hash, r)
+	sh.enter(r, e)
+	return r, e
 }
 
-func (f *Effect) ownKey() string {
-	if f.owned {
-		return unsafe.String(unsafe.SliceData(f.Key), len(f.Key))
-	}
-	return string(f.Key)
-}
-
-func (f *Effect) ownValue() []byte {
-	if f.owned {
-		return f.Value
-	}
-	return copied(f.Value)
-}
-
-// copied takes one allocation, exactly as large as the value.
-func copied(value []byte) []byte { return append(make([]byte, 0, len(value)), value...) }
-
-func (s *Store) expire(sh *shard, e *entry, f *Effect) {
-	cost, pinned := e.cost(), e.pinnedCost()
-	sh.setKind(e, f.Pinned)
-	s.charge(e.cost()-cost, e.pinnedCost()-pinned)
-	s.setDeadline(sh, e, f.Deadline)
-}
-
-func (s *Store) setDeadline(sh *shard, e *entry, deadline int64) {
-	sh.setDeadline(e, deadline)
-	if e.filed == 0 && len(sh.deadlines) > 0 {
-		s.sweeper.expect(sh.deadlines[0].at)
+func (s *Store) setDeadline(sh *shard, r ref, e *entry, deadline int64) {
+	sh.setDeadline(r, e, deadline)
+	if e.filed == 0 && deadline != 0 {
+		s.sweeper.expect(sh.deadlines.filing(0).at())
 	}
 }
 
 // setKind pins e or makes it cached. A cached entry stays where it is on its
 // way out; one that was pinned begins that way.
-func (sh *shard) setKind(e *entry, pinned bool) {
-	switch {
-	case pinned && e.place != inPinned:
-		sh.owe(e)
-		sh.setPlace(e, inPinned)
-	case !pinned && e.place == inPinned:
-		sh.setPlace(e, inWindow)
+func (sh *shard) setKind(r ref, e *entry, pinned bool) {
+	switch p := e.place(); {
+	case pinned && p != inPinned:
+		sh.setPlace(r, e, inPinned)
+	case !pinned && p == inPinned:
+		sh.setPlace(r, e, inWindow)
 	}
 }
 
 // renew gives a cached entry with a new value the probation that a new key has:
 // how often the old value was read says little about who waits for this one.
-func (sh *shard) renew(e *entry) {
-	switch e.place {
+func (sh *shard) renew(r ref, e *entry) {
+	switch e.place() {
 	case inWindow:
-		e.fresh = true // it goes to the end of the queue when it comes up
+		e.marks |= fresh // it goes to the end of the queue when it comes up
 	case inMain:
-		sh.owe(e)
-		sh.setPlace(e, inWindow)
+		sh.setPlace(r, e, inWindow)
 	}
 }
 
-func (e *entry) pinnedCost() int64 {
-	if e.place == inPinned {
-		return e.cost()
-	}
-	return 0
-}
-
-// drop takes e out of everything. Ristretto may keep a pointer to it for a
-// while, so it lets go of the value.
-func (s *Store) drop(sh *shard, e *entry) {
-	s.charge(-e.cost(), -e.pinnedCost())
-	sh.setDeadline(e, 0)
+// drop takes e out of everything.
+func (sh *shard) drop(r ref, e *entry, hash uint64) {
+	sh.setDeadline(r, e, 0)
 	sh.leave(e)
-	sh.indexes[e.slot].remove(e)
-	e.place, e.value = nowhere, nil
-	sh.owe(e)
+	sh.indexes[e.slot()].remove(sh, hash, r)
+	sh.retire(r, e)
 }
 
 func (s *Store) applyFlush(db int) {
@@ -210,19 +172,16 @@ func (s *Store) applyFlush(db int) {
 	}
 }
 
-// wipe forgets a whole shard at once. What ristretto holds of it is forgotten
-// with everything else it holds.
+// wipe forgets a whole shard at once. The memory goes when nobody reads it.
 func (s *Store) wipe(sh *shard) {
-	s.charge(-sh.total(), -sh.bytes[inPinned])
-	if sh.count[inMain] > 0 || len(sh.owed) > 0 {
-		s.cache.stale.Store(true)
-	}
+	s.retireSpace(sh)
 	for slot := range sh.indexes {
 		sh.indexes[slot], sh.volatile[slot] = index{}, 0
 	}
-	sh.deadlines, sh.owed = nil, nil
+	sh.deadlines = deadlines{}
 	sh.window, sh.main = list{}, list{}
 	sh.bytes, sh.count = [numPlaces]int64{}, [numPlaces]int{}
+	s.tell(sh, 0)
 }
 
 func (s *Store) empty(sh *shard, slot uint8) {
@@ -232,15 +191,17 @@ func (s *Store) empty(sh *shard, slot uint8) {
 		s.wipe(sh)
 		return
 	}
-	sh.indexes[slot].each(func(e *entry) bool {
-		s.charge(-e.cost(), -e.pinnedCost())
-		sh.setDeadline(e, 0)
+	ix := &sh.indexes[slot]
+	ix.each(sh, func(r ref, e *entry) bool {
+		sh.setDeadline(r, e, 0)
 		sh.leave(e)
-		e.place, e.value = nowhere, nil
-		sh.owe(e)
+		sh.retire(r, e)
 		return true
 	})
-	sh.indexes[slot] = index{}
+	ix.main.drop(sh)
+	ix.next.drop(sh)
+	*ix = index{}
+	s.tell(sh, 0)
 }
 
 func (s *Store) applySwap(a, b int) {
@@ -252,13 +213,3 @@ func (s *Store) applySwap(a, b int) {
 		unlock()
 	}
 }
-
-func (sh *shard) total() int64 {
-	return sh.bytes[inPinned] + sh.bytes[inWindow] + sh.bytes[inMain]
-}
-
-func (sh *shard) entries() int {
-	return sh.count[inPinned] + sh.count[inWindow] + sh.count[inMain]
-}
-
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -81,6 +81,13 @@ func (s *Store) hold(shards Shards) {
 	}
 }
 
+// settleAll is before give for whoever has read or applied something.
+func (s *Store) settleAll(shards Shards) {
+	for set := shards; set != 0; set &= set - 1 {
+		s.settle(&s.shards[bits.TrailingZeros64(uint64(set))])
+	}
+}
+
 func (s *Store) give(shards Shards) {
 	for set := shards; set != 0; set &= set - 1 {
 		s.shards[bits.TrailingZeros64(uint64(set))].mu.Unlock()
@@ -125,22 +132,26 @@ func (tx *Tx) End() {
 			if i == first {
 				tx.count(sh)
 			}
+			s.settle(sh)
 			sh.latch = nil
 			sh.mu.Unlock()
 		})
 		close(tx.latch.done)
 		tx.latch = nil
 		s.sweeper.kick() // it passed over our shards
-	} else if tx.scope.Shards != 0 {
+	} else if set := tx.scope.Shards; set&(set-1) != 0 {
 		tx.count(&s.shards[first])
-		s.give(tx.scope.Shards)
+		s.settleAll(set)
+		s.give(set)
+	} else if set != 0 { // nearly always
+		sh := &s.shards[first]
+		tx.count(sh)
+		s.settle(sh)
+		sh.mu.Unlock()
 	}
-	tx.open = false
+	tx.open, tx.lent = false, 0
+	tx.small = emptied(tx.small)
 	tx.Discard()
-	if len(tx.feed) > 0 {
-		s.cache.feed(tx.feed)
-		tx.feed = emptied(tx.feed)
-	}
 }
 
 func (tx *Tx) count(sh *shard) {

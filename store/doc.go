@@ -5,7 +5,8 @@
 //
 // Keys are spread over 32 shards by their hash. A shard has a mutex, an index
 // for each database, a heap of deadlines and the queues of its cached entries.
-// Everybody reads and writes through a Tx:
+// All of these, and keys and values themselves, are in memory that the collector
+// does not see (see Memory). Everybody reads and writes through a Tx:
 //
 //	if err := tx.Begin(s, now, db, store.Scope{Shards: s.ShardOf(key)}); err != nil {
 //		return err // store.ErrBusy: a script has held the shard for too long
@@ -17,9 +18,11 @@
 //
 // Between Apply and End, tx.Discard lets the same Tx go on to the next command
 // with nothing recorded. Keys and values given to a Tx belong to the caller and
-// stay unchanged until Discard or End; Apply and Hand copy them. What a Tx hands out is
-// valid until End. A Tx that touches a key outside its scope panics; Len, Scan,
-// Each and RandomKey want AllShards.
+// stay unchanged until Discard or End; Apply and Hand copy them. What a Tx hands
+// out is valid until End, and not for a moment longer; tx.Return, after a Discard,
+// says that it is not used any more, which spares the next command a copy. A Tx
+// that touches a key outside its scope panics; Len, Scan, Each and RandomKey want
+// AllShards.
 //
 // An Effect is absolute and there is at most one per key, so that a list of
 // them can be sent elsewhere and applied there. Effects come in this order:
@@ -37,6 +40,26 @@
 // any write of a scope with PinAll, is pinned; without a deadline it is pinned
 // (cached under AllKeysLFU); else it is cached. A new deadline leaves the kind
 // as it is, unless it is Sure or PinAll.
+//
+// # Memory
+//
+// An entry is one piece of its shard's slab.Space: a head of 32 bytes, the key,
+// the value. What refers to it, in the index, the queues and the heap, is a number
+// of four bytes. So the collector has next to nothing to look at, however many
+// keys there are, and memory is free as soon as its key is gone.
+//
+// Three things would pull memory from under somebody's feet, and each has its rule.
+// What a Tx has handed out is lent: until its End or Return values are not written over where
+// they stand, but in another piece, and what is gone is freed at the End. With
+// nothing lent, which is what a plain SET finds, a value of about the same size is
+// written over the old one. What a snapshot has noted is kept in the same way, until
+// its Release. And entries that are moved, because their value does not fit any more
+// or to gather those of many slabs in few, are moved with the shard held, nothing
+// lent and no snapshot open.
+//
+// What an entry costs, as maxmemory counts it, is its piece and its share of index
+// and deadlines. So what is used is close to what the kernel has given; Stats tells
+// both.
 //
 // # Logs and snapshots
 //
@@ -82,8 +105,20 @@
 // A read changes the access information of an entry before anything is
 // committed: it is advice, not state.
 //
+// Key or value kept beyond End, without a copy, is somebody else's value a moment
+// later.
+//
+// A shard has 32 GiB of addresses. A value has at most 2 GiB.
+//
+// To flush one database of several deletes its keys one by one, with all shards
+// held; to flush them all, or the only one in use, takes a moment.
+//
+// While a snapshot is open, nothing is moved together, and each pinned value that
+// changes is there twice.
+//
 // Stats looks at one shard after the other; its sums are exact only when
-// nothing moves.
+// nothing moves. UsedBytes, and what MakeRoom goes by, are behind by up to 64 KiB,
+// or a sixteen-thousandth of MaxMemory, in each shard.
 //
 // What has expired and waits for its deletion is hidden by the leader's clock.
 // After a change of leader it may show again for as long as the new one cannot

@@ -30,7 +30,6 @@ type Effect struct {
 
 	hash      uint64 // of Key in this store, when hashed
 	hashed    bool
-	owned     bool  // Key and Value are nobody else's and never change: the store may keep them
 	evicted   bool  // a deletion for want of memory, counted as such
 	wasPinned bool  // the entry beneath is pinned, expired or not
 	chain     int32 // the earlier effect of the same Tx with this hash, -1 = none

@@ -100,7 +100,7 @@ func TestIndexShrinks(t *testing.T) {
 	for i := range s.shards {
 		buckets += len(s.shards[i].indexes[0].main.buckets) + len(s.shards[i].indexes[0].next.buckets)
 	}
-	if buckets > 4000 {
+	if buckets > 320 {
 		t.Errorf("100 keys have %d buckets", buckets)
 	}
 	check(t, s)

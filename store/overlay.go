@@ -10,9 +10,10 @@ package store
 // written with its shard's mutex held, read like everything in the shard, and
 // only the access word changes in between.
 type layer struct {
-	entry       // as the key is to be; in no index and no queue
-	gone  bool  // the key is to be deleted
-	db    uint8 // of the key
+	e     *entry // as the key is to be; loose
+	key   watchKey
+	hash  uint64
+	gone  bool // the key is to be deleted
 	by    *Pending
 	above *layer // the next change of the same key
 	below *layer // the one before, if it is pending too
@@ -25,17 +26,17 @@ func (tx *Tx) cover(p *Pending) {
 	for i := range p.Effects {
 		f, l := &p.Effects[i], &p.layers[i]
 		sh := tx.shard(f.hash)
-		l.by, l.db, l.below = p, f.DB, sh.top(int(f.DB), f.Key)
+		l.by, l.hash, l.below = p, f.hash, sh.top(int(f.DB), f.Key)
 		if l.below != nil {
-			l.become(f, &l.below.entry, l.below.gone, tx.now)
+			l.become(f, l.below.seen(), sh.slots[f.DB], tx.now)
 		} else {
-			e := sh.db(int(f.DB)).find(f.hash, f.Key)
-			l.become(f, e, e == nil, tx.now)
+			e, _ := sh.db(int(f.DB)).find(sh, f.hash, f.Key)
+			l.become(f, e, sh.slots[f.DB], tx.now)
 		}
-		l.slot = sh.slots[f.DB]
-		f.Key, f.owned = bytesOf(l.key), true
+		f.Key = l.e.key()
+		l.key = watchKey{f.DB, stringOf(f.Key)}
 		if f.Op == OpPut {
-			f.Value = l.value
+			f.Value = l.e.value()
 		}
 		unlock := sh.lockLatched()
 		sh.push(l)
@@ -43,29 +44,27 @@ func (tx *Tx) cover(p *Pending) {
 	}
 }
 
-// become makes l what f makes of the entry beneath, which is nil where the key
-// is not known, and gone where it is to be deleted.
-func (l *layer) become(f *Effect, e *entry, gone bool, now int64) {
-	l.hash, l.filed, l.place, l.deadline = f.hash, -1, inWindow, f.Deadline
-	if f.Pinned {
-		l.place = inPinned
-	}
+// become makes l what f makes of the entry beneath, which is nil where there is
+// none, or none any more.
+func (l *layer) become(f *Effect, e *entry, slot uint8, now int64) {
+	access, value, encoding := newAccess(now), f.Value, f.Encoding
 	if e != nil {
-		l.key = e.key
-	} else {
-		l.key = string(f.Key)
+		access = e.access
 	}
-	if gone {
-		l.access = newAccess(now)
-	} else {
-		l.value, l.encoding, l.access = e.value, e.encoding, e.access
+	switch {
+	case f.Op == OpDelete:
+		l.gone, value = true, nil
+	case f.Op == OpExpire && e != nil:
+		value, encoding = e.value(), e.encoding()
+	case f.Op == OpExpire:
+		l.gone = true
 	}
-	switch f.Op {
-	case OpPut:
-		l.value, l.encoding = copied(f.Value), f.Encoding
-	case OpDelete:
-		l.gone, l.value = true, nil
+	p := inWindow
+	if f.Pinned {
+		p = inPinned
 	}
+	l.e = looseEntry(f.Key, value)
+	l.e.access, l.e.deadline, l.e.where = access, f.Deadline, whereOf(slot, p, encoding)
 }
 
 // seen is the entry that l shows, nil where the key is gone.
@@ -73,7 +72,7 @@ func (l *layer) seen() *entry {
 	if l.gone {
 		return nil
 	}
-	return &l.entry
+	return l.e
 }
 
 func (sh *shard) push(l *layer) {
@@ -83,7 +82,8 @@ func (sh *shard) push(l *layer) {
 	if sh.held == nil {
 		sh.held = make(map[watchKey]*layer)
 	}
-	sh.held[watchKey{l.db, l.key}] = l
+	sh.held[l.key] = l
+	sh.holds = true
 }
 
 // lift takes l out of the stack. Layers go from the bottom when they are
@@ -93,14 +93,20 @@ func (sh *shard) lift(l *layer) {
 	case l.above != nil:
 		l.above.below = l.below
 	case l.below != nil:
-		sh.held[watchKey{l.db, l.key}] = l.below
+		sh.held[l.key] = l.below
 	default:
-		delete(sh.held, watchKey{l.db, l.key})
+		delete(sh.held, l.key)
+		sh.countHeld()
 	}
 	if l.below != nil {
 		l.below.above = l.above
 	}
 	l.above, l.below = nil, nil
+}
+
+// countHeld is when less is held than before.
+func (sh *shard) countHeld() {
+	sh.holds = len(sh.held) > 0 || sh.heldAll != nil
 }
 
 // top is the newest layer of a key, nil if nobody holds it.
@@ -141,7 +147,10 @@ func (tx *Tx) eachLayer(db int, visit func(l *layer) bool) bool {
 	for i := range tx.s.shards {
 		sh := &tx.s.shards[i]
 		for k, l := range sh.held {
-			if int(k.db) == db && sh.db(db).find(l.hash, bytesOf(k.key)) == nil && !visit(l) {
+			if int(k.db) != db {
+				continue
+			}
+			if e, _ := sh.db(db).find(sh, l.hash, bytesOf(k.key)); e == nil && !visit(l) {
 				return false
 			}
 		}

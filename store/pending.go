@@ -71,13 +71,14 @@ func (tx *Tx) Hand() *Pending {
 func (tx *Tx) holdAll(p *Pending) {
 	for i := range p.Effects {
 		if f := &p.Effects[i]; f.Op != OpFlush && f.Op != OpSwap {
-			f.Key, f.Value, f.owned = slices.Clone(f.Key), copied(f.Value), true
+			f.Key, f.Value = slices.Clone(f.Key), slices.Clone(f.Value)
 		}
 	}
 	for i := range tx.s.shards {
 		sh := &tx.s.shards[i]
 		unlock := sh.lockLatched()
 		sh.heldAll = p
+		sh.holds = true
 		unlock()
 	}
 }
@@ -140,6 +141,7 @@ func (s *Store) finish(ps []*Pending, err error) {
 		}
 		s.release(p, errors.Is(err, ErrNotLogged))
 	}
+	s.settleAll(shards)
 	s.give(shards)
 	for _, p := range ps {
 		p.err = err
@@ -166,6 +168,7 @@ func (s *Store) release(p *Pending, broken bool) {
 	if p.all {
 		for i := range s.shards {
 			s.shards[i].heldAll = nil
+			s.shards[i].countHeld()
 		}
 	}
 	for i := range p.layers {
@@ -199,9 +202,10 @@ func (tx *Tx) Builds() bool { return tx.built }
 func (tx *Tx) Look(key []byte) {
 	sh := tx.shard(tx.s.hash(key))
 	switch {
+	case !sh.holds:
 	case sh.heldAll != nil:
 		tx.blocked = sh.heldAll
-	case len(sh.held) > 0 && !tx.scope.Ahead:
+	case !tx.scope.Ahead:
 		for db := range NumDBs {
 			tx.noteHeld(sh, db, key)
 		}

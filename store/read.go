@@ -1,8 +1,10 @@
 package store
 
+import "math/bits"
+
 // underlying is the entry beneath the effects, expired or not: that of the store
 // or, for a Tx that is Ahead, the one that is pending. Without a log nothing is
-// ever held, and that is one look at an empty map.
+// ever held, and that is one look at a bit.
 func (tx *Tx) underlying(db int, key []byte, hash uint64) *entry {
 	if tx.flushed&(1<<db) != 0 {
 		return nil
@@ -11,12 +13,13 @@ func (tx *Tx) underlying(db int, key []byte, hash uint64) *entry {
 		db = int(tx.base[db])
 	}
 	sh := tx.shard(hash)
-	if len(sh.held) > 0 || sh.heldAll != nil {
+	if sh.holds {
 		if l := tx.meet(sh, db, key); l != nil {
 			return l.seen()
 		}
 	}
-	return sh.db(db).find(hash, key)
+	e, _ := sh.db(db).find(sh, hash, key)
+	return e
 }
 
 // look is a key as this Tx sees it: live with its entry, or not.
@@ -41,7 +44,7 @@ func (tx *Tx) look(db int, key []byte, hash uint64) (seen Entry, live bool, stor
 		tx.beyond = true
 		return Entry{}, false, nil, at
 	}
-	if stored.place == inPinned {
+	if stored.place() == inPinned {
 		tx.beyond = true
 	}
 	seen = stored.view()
@@ -65,15 +68,66 @@ func (tx *Tx) Get(key []byte) (Entry, bool) {
 	}
 	tx.hits++
 	tx.touch(stored, hash)
+	tx.lend(stored, hash)
 	return e, true
+}
+
+// lend is before a stored value is handed out.
+func (tx *Tx) lend(stored *entry, hash uint64) {
+	if stored != nil {
+		i := hash & (numShards - 1)
+		tx.s.shards[i].lend()
+		tx.lent |= 1 << i
+	}
+}
+
+// Return says that nothing of what tx has handed out is used any more, so that
+// the next command finds nothing lent. It comes after Discard.
+func (tx *Tx) Return() {
+	for set := tx.lent; set != 0; set &= set - 1 {
+		sh := &tx.s.shards[bits.TrailingZeros64(uint64(set))]
+		unlock := sh.lockLatched()
+		tx.s.settle(sh)
+		unlock()
+	}
+	tx.lent = 0
+	tx.small = emptied(tx.small)
+}
+
+// hand is lend before a write, which would rather find nothing lent: a small
+// value is copied.
+func (tx *Tx) hand(e *Entry, stored *entry, hash uint64) {
+	if stored == nil {
+		return
+	}
+	if len(e.Value) > smallValue {
+		tx.lend(stored, hash)
+		return
+	}
+	at := len(tx.small)
+	tx.small = append(tx.small, e.Value...)
+	e.Value = tx.small[at:len(tx.small):len(tx.small)]
+}
+
+// smallValue is room for a number or the token of a lock.
+const smallValue = 64
+
+// lendAll is before keys of all shards are.
+func (tx *Tx) lendAll() {
+	for i := range tx.s.shards {
+		tx.s.shards[i].lend()
+	}
+	tx.lent = AllShards
 }
 
 // Peek is a read that leaves no trace in the access information: TTL, EXISTS,
 // TYPE. It counts a hit or a miss.
 func (tx *Tx) Peek(key []byte) (Entry, bool) {
-	e, live, _, _ := tx.look(tx.db, key, tx.s.hash(key))
+	hash := tx.s.hash(key)
+	e, live, stored, _ := tx.look(tx.db, key, hash)
 	if live {
 		tx.hits++
+		tx.lend(stored, hash)
 	} else {
 		tx.misses++
 	}
@@ -89,20 +143,25 @@ func (tx *Tx) FindIn(db int, key []byte) (Entry, bool) {
 	e, live, stored, _ := tx.look(db, key, hash)
 	if live {
 		tx.touch(stored, hash)
+		tx.hand(&e, stored, hash)
 	}
 	return e, live
 }
 
-// touch counts an access. While memory is short ristretto hears of the cached
-// ones, after the shards are released.
+// touch counts an access.
 func (tx *Tx) touch(e *entry, hash uint64) {
 	if e == nil || tx.scope.NoTouch {
 		return
 	}
-	e.access = touched(e.access, tx.now)
+	if now := touched(e.access, tx.now); now != e.access {
+		e.access = now
+	}
 	tx.looked = hash
-	if e.place != inPinned && len(tx.feed) < maxFeed && tx.s.cache.pressed.Load() {
-		tx.feed = append(tx.feed, e.judgeKey())
+	if e.place() == inPinned {
+		return
+	}
+	if !e.is(read) && tx.latch == nil { // others may set marks while a latch stands
+		e.marks |= read
 	}
 }
 
@@ -144,5 +203,5 @@ func (tx *Tx) Memory(key []byte) (int, bool) {
 	case stored != nil:
 		return int(stored.cost()), true
 	}
-	return entryOverhead + len(key) + len(e.Value), true
+	return int(costOf(sizeOf(len(key), len(e.Value)))), true
 }

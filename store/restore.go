@@ -28,7 +28,7 @@ func (s *Store) Restore(r io.Reader) error {
 		s.forgetAll(sh)
 		s.wipe(sh)
 		sh.take(&fresh[i])
-		s.charge(sh.total(), sh.total())
+		s.tell(sh, 0)
 	}
 	s.clock.Store(clock)
 	if o := s.observer.Load(); o != nil {
@@ -42,12 +42,15 @@ func (s *Store) Restore(r io.Reader) error {
 
 // take moves what a fresh shard holds into one that was wiped.
 func (sh *shard) take(fresh *shard) {
+	empty := sh.space
+	sh.spares = append(sh.spares, &empty)
+	sh.space = fresh.space
 	sh.slots, sh.indexes, sh.volatile = fresh.slots, fresh.indexes, fresh.volatile
 	sh.deadlines, sh.bytes, sh.count = fresh.deadlines, fresh.bytes, fresh.count
 }
 
 // read builds the shards that a snapshot tells of.
-func (s *Store) read(from io.Reader) (*[numShards]shard, *heard, error) {
+func (s *Store) read(from io.Reader) (_ *[numShards]shard, _ *heard, err error) {
 	r := snapshotReader{r: from}
 	if err := r.magic(); err != nil {
 		return nil, nil, err
@@ -56,6 +59,11 @@ func (s *Store) read(from io.Reader) (*[numShards]shard, *heard, error) {
 	var effects []Effect
 	built := rebuild{s: s, shards: new([numShards]shard)}
 	built.init(s.now())
+	defer func() {
+		if err != nil {
+			built.close()
+		}
+	}()
 	for number := 1; ; number++ {
 		b := r.block()
 		if b == nil {
@@ -96,7 +104,7 @@ type rebuild struct {
 func (n *rebuild) init(now int64) {
 	for i := range n.shards {
 		sh := &n.s.shards[i]
-		n.shards[i].init(i)
+		n.shards[i].init(i, sh.seed)
 		n.shards[i].now = now
 		sh.mu.Lock()
 		n.shards[i].gen = sh.gen
@@ -104,17 +112,24 @@ func (n *rebuild) init(now int64) {
 	}
 }
 
+func (n *rebuild) close() {
+	for i := range n.shards {
+		n.shards[i].space.Close()
+	}
+}
+
 func (n *rebuild) add(f *Effect) error {
 	if f.Op != OpPut {
 		return fmt.Errorf("op %d in a snapshot: %w", f.Op, ErrMalformed)
 	}
-	if n.last != nil && (f.DB < n.lastDB || f.DB == n.lastDB && string(f.Key) <= n.last.key) {
+	if n.last != nil && (f.DB < n.lastDB || f.DB == n.lastDB && string(f.Key) <= string(n.last.key())) {
 		return fmt.Errorf("key %.40q of database %d is not in order: %w", f.Key, f.DB, ErrMalformed)
 	}
 	hash := n.s.hash(f.Key)
 	sh := &n.shards[hash&(numShards-1)]
-	n.last, n.lastDB = sh.create(f.DB, hash, f), f.DB
-	sh.setDeadline(n.last, f.Deadline)
+	r, e := sh.create(f.DB, hash, f)
+	n.last, n.lastDB = e, f.DB
+	sh.setDeadline(r, e, f.Deadline)
 	n.count++
 	return nil
 }

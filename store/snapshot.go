@@ -1,13 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
 	"slices"
-	"strings"
+	"sync/atomic"
 )
 
 // A snapshot is the pinned entries and the leader's clock, and nothing else:
@@ -31,21 +32,22 @@ const (
 // Taking it does no more than to begin a new generation. An entry of an earlier
 // one is noted and brought into the new one by whoever comes first: WriteTo on
 // its walk over the shards, a few buckets at a time, or somebody about to
-// change it. Values are never edited, so a note is a reference.
+// change it. A note is a reference: until Release what is noted is neither
+// written over nor moved, and its memory is not used again.
 //
 // Every snapshot is walked to its end, by Release if need be. So no pinned entry
 // is more than a few generations old, and 16 bits are enough to tell.
 type Snapshot struct {
-	s     *Store
-	gen   uint16
-	clock *heard
-	dbs   [NumDBs]uint8          // database by slot; swaps are the same in all shards
-	parts [numShards][]pinnedKey // each guarded by its shard's mutex while the shard knows of the snapshot
+	s        *Store
+	gen      uint16
+	clock    *heard
+	dbs      [NumDBs]uint8 // database by slot; swaps are the same in all shards
+	released atomic.Bool
+	parts    [numShards][]pinnedKey // each guarded by its shard's mutex while the shard knows of the snapshot
 }
 
 type pinnedKey struct {
-	key      string
-	value    []byte
+	e        *entry // for its key and its value
 	deadline int64
 	db       uint8
 	encoding Encoding
@@ -69,26 +71,28 @@ func (s *Store) Snapshot() *Snapshot {
 		sh := &s.shards[i]
 		sh.gen = snap.gen
 		sh.snapshots = append(sh.snapshots, snap)
+		sh.open++
 	}
+	s.users.Add(1)
 	s.give(AllShards)
 	return snap
 }
 
-// preserve is called with mu held before e, if it is or may become pinned,
-// changes: the snapshots that do not have it as it is note it.
+// preserve is called with mu held before a pinned entry changes: the snapshots
+// that do not have it as it is note it. One that becomes pinned is too new for all
+// of them.
 func (sh *shard) preserve(e *entry) {
-	if e.gen == sh.gen {
+	if e.place() != inPinned || e.gen() == sh.gen {
 		return
 	}
-	if e.place == inPinned {
-		for _, snap := range sh.snapshots {
-			if int16(snap.gen-e.gen) > 0 { // generations wrap
-				part := &snap.parts[sh.number]
-				*part = append(*part, pinnedKey{e.key, e.value, e.deadline, snap.dbs[e.slot], e.encoding})
-			}
+	for _, snap := range sh.snapshots {
+		if int16(snap.gen-e.gen()) > 0 { // generations wrap
+			part := &snap.parts[sh.number]
+			*part = append(*part, pinnedKey{e, e.deadline, snap.dbs[e.slot()], e.encoding()})
+			e.marks |= noted
 		}
 	}
-	e.gen = sh.gen
+	e.setGen(sh.gen)
 }
 
 // preserveAll is preserve before everything changes.
@@ -97,12 +101,12 @@ func (sh *shard) preserveAll() {
 		return
 	}
 	for slot := range sh.indexes {
-		sh.indexes[slot].each(func(e *entry) bool { sh.preserve(e); return true })
+		sh.indexes[slot].each(sh, func(_ ref, e *entry) bool { sh.preserve(e); return true })
 	}
 	sh.snapshots = nil
 }
 
-const walkBuckets = 128 // looked at with a shard held
+const walkBuckets = 16 // looked at with a shard held
 
 // walk notes what is left to note in one shard. Entries that stay are met
 // whatever becomes of the index between two steps; others were noted when they
@@ -118,7 +122,7 @@ func (snap *Snapshot) walk(sh *shard) {
 		cursor := uint64(0)
 		for first := true; first || cursor != 0; first = false {
 			for range walkBuckets {
-				cursor = sh.indexes[slot].scan(cursor, sh.preserve)
+				cursor = sh.indexes[slot].scan(sh, cursor, sh.preserve)
 				if cursor == 0 {
 					break
 				}
@@ -145,12 +149,22 @@ func (snap *Snapshot) reserve(sh *shard) {
 	snap.parts[sh.number] = append(part, snap.parts[sh.number]...)
 }
 
-// Release lets go of what the snapshot keeps.
+// Release lets go of what the snapshot keeps. It may be called twice.
 func (snap *Snapshot) Release() {
+	if snap.released.Swap(true) {
+		return
+	}
 	for i := range snap.s.shards {
-		snap.walk(&snap.s.shards[i])
+		sh := &snap.s.shards[i]
+		snap.walk(sh)
+		sh.mu.Lock()
+		if sh.open--; sh.open == 0 {
+			snap.s.unkeep(sh)
+		}
+		sh.mu.Unlock()
 	}
 	clear(snap.parts[:])
+	snap.s.leave()
 }
 
 // sorted is all keys in the order of the snapshot.
@@ -170,7 +184,7 @@ func (snap *Snapshot) sorted() []*pinnedKey {
 		if a.db != b.db {
 			return int(a.db) - int(b.db)
 		}
-		return strings.Compare(a.key, b.key)
+		return bytes.Compare(a.e.key(), b.e.key())
 	})
 	return all
 }
@@ -188,7 +202,7 @@ func (snap *Snapshot) WriteTo(w io.Writer) (n int64, err error) {
 		for ; i < len(all) && len(b) < blockBytes; i++ {
 			k := all[i]
 			b = appendEffect(b, &Effect{
-				Op: OpPut, DB: k.db, Key: bytesOf(k.key), Value: k.value,
+				Op: OpPut, DB: k.db, Key: k.e.key(), Value: k.e.value(),
 				Deadline: k.deadline, Pinned: true, Encoding: k.encoding,
 			})
 		}

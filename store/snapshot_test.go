@@ -269,8 +269,8 @@ func TestSnapshotIsOneMoment(t *testing.T) {
 		for _, snap := range []*Snapshot{second, first} {
 			sum, n := 0, 0
 			for _, k := range snap.sorted() {
-				if k.key[0] == 'k' {
-					sum += int(k.value[0])
+				if k.e.key()[0] == 'k' {
+					sum += int(k.e.value()[0])
 					n++
 				}
 			}

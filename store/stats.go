@@ -10,15 +10,18 @@ type Stats struct {
 	PinnedEntries, CachedEntries int
 	PinnedBytes, CachedBytes     int64
 
-	WindowEntries, MainEntries int   // of the cached: on probation, kept by ristretto
+	WindowEntries, MainEntries int   // of the cached: on probation, read on probation
 	WindowBytes, MainBytes     int64 //
-	// Ristretto's verdicts since the start: entries offered to it, of those
-	// the ones it refused, and the ones it sent away for a newcomer.
-	Offered, Refused, Displaced int64
+	// Entries since the start that left the window for main, that nobody had
+	// read when they left the window, and that were read least of main.
+	Promoted, Unread, Displaced int64
 
 	UsedBytes, PeakBytes int64
-	MaxBytes             int64 // 0 = no limit
-	Policy               Policy
+	// Of the memory that the collector does not see: what entries, indexes and
+	// deadlines take, and what the kernel has given for them.
+	AllocatedBytes, ResidentBytes int64
+	MaxBytes                      int64 // 0 = no limit
+	Policy                        Policy
 }
 
 // DBStats is one database in numbers. Keys counts what has expired and is not
@@ -43,10 +46,10 @@ func (s *Store) Stats() Stats {
 			st.DBs[db].Keys += sh.indexes[slot].len()
 			st.DBs[db].Expires += sh.volatile[slot]
 		}
-		stride := len(sh.deadlines)/ttlSample + 1
-		for n := 0; n < len(sh.deadlines); n += stride {
-			e := sh.deadlines[n].e
-			db := sh.dbOf(e.slot)
+		stride := sh.deadlines.n/ttlSample + 1
+		for n := 0; n < sh.deadlines.n; n += stride {
+			e := sh.at(sh.deadlines.filing(n).r)
+			db := sh.dbOf(e.slot())
 			ttls[db] += max(e.deadline-now, 0)
 			sampled[db]++
 		}
@@ -60,6 +63,8 @@ func (s *Store) Stats() Stats {
 		st.PinnedBytes += sh.bytes[inPinned]
 		st.WindowBytes += sh.bytes[inWindow]
 		st.MainBytes += sh.bytes[inMain]
+		st.AllocatedBytes += sh.space.Allocated()
+		st.ResidentBytes += sh.space.Resident()
 		sh.mu.Unlock()
 	}
 	for db := range st.DBs {
@@ -69,7 +74,7 @@ func (s *Store) Stats() Stats {
 	}
 	st.CachedEntries = st.WindowEntries + st.MainEntries
 	st.CachedBytes = st.WindowBytes + st.MainBytes
-	st.Offered, st.Refused, st.Displaced = s.cache.offered.Load(), s.cache.refused.Load(), s.cache.displaced.Load()
+	st.Promoted, st.Unread, st.Displaced = s.cache.promoted.Load(), s.cache.unread.Load(), s.cache.displaced.Load()
 	st.UsedBytes = st.PinnedBytes + st.CachedBytes
 	st.PeakBytes = max(s.peak.Load(), st.UsedBytes)
 	c := s.cfg.Load()
@@ -77,7 +82,8 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// UsedBytes is what maxmemory is compared with.
+// UsedBytes is what maxmemory is compared with. While writes go on it is off by
+// a little: see tell.
 func (s *Store) UsedBytes() int64 { return s.used.Load() }
 
 // ResetStats begins counting anew: hits, misses, expired and evicted.

@@ -81,8 +81,9 @@ type Store struct {
 	cfg    atomic.Pointer[Config]
 	cfgMu  sync.Mutex // one Reconfigure at a time
 
-	used   atomic.Int64 // bytes of all entries: the sum of the shards' counts
+	used   atomic.Int64 // bytes of all entries, as far as the shards have told
 	pinned atomic.Int64 // bytes of the pinned ones among them
+	drift  atomic.Int64 // by how many bytes a shard may be ahead of what it has told
 	peak   atomic.Int64 // the highest that used ever was; ResetStats leaves it
 
 	events       atomic.Uint32 // the EventClass set that somebody listens to
@@ -100,6 +101,7 @@ type Store struct {
 	sweeper sweeper
 	done    chan struct{} // closed by Close: sweeper and evictor end
 	running sync.WaitGroup
+	users   atomic.Int32 // the store itself, until Close, and snapshots
 }
 
 // New starts an empty store and its two goroutines: the sweeper, which deletes
@@ -107,9 +109,10 @@ type Store struct {
 // ends both.
 func New(c Config) *Store {
 	s := &Store{seed: maphash.MakeSeed(), done: make(chan struct{})}
-	s.cfg.Store(withDefaults(c))
+	s.configure(c)
+	s.users.Store(1)
 	for i := range s.shards {
-		s.shards[i].init(i)
+		s.shards[i].init(i, s.seed)
 	}
 	s.activeExpire.Store(true)
 	s.leads.Store(true)
@@ -128,14 +131,39 @@ func withDefaults(c Config) *Config {
 	if c.MaxValueBytes == 0 {
 		c.MaxValueBytes = 512 << 20
 	}
+	c.MaxValueBytes = min(c.MaxValueBytes, maxPieceBytes)
 	return &c
 }
 
-// Close ends the store's goroutines. No Tx may be open.
+// maxPieceBytes is as much as an entry can hold.
+const maxPieceBytes = 1 << 31
+
+func (s *Store) configure(c Config) {
+	s.cfg.Store(withDefaults(c))
+	s.drift.Store(driftOf(c.MaxMemory))
+}
+
+// Close ends the store's goroutines and gives its memory back, at once or when
+// the last Snapshot is released. No Tx may be open; the store is empty then.
 func (s *Store) Close() {
 	close(s.done)
 	s.running.Wait()
-	s.cache.close()
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		s.settle(sh)
+		s.wipe(sh)
+		sh.mu.Unlock()
+	}
+	s.leave()
+}
+
+// leave is for Close and for each Snapshot's Release: the last of them unmaps all
+// there is.
+func (s *Store) leave() {
+	if s.users.Add(-1) == 0 {
+		s.cache.unmap()
+	}
 }
 
 // Reconfigure changes the configuration as one step. A smaller MaxMemory is
@@ -145,7 +173,7 @@ func (s *Store) Reconfigure(change func(*Config)) {
 	defer s.cfgMu.Unlock()
 	c := *s.cfg.Load()
 	change(&c)
-	s.cfg.Store(withDefaults(c))
+	s.configure(c)
 	s.cache.kick()
 }
 
@@ -173,20 +201,5 @@ func (set Shards) each(f func(i int)) {
 		i := bits.TrailingZeros64(uint64(set))
 		set &^= 1 << i
 		f(i)
-	}
-}
-
-// charge keeps the global sums in step with a change in one shard.
-func (s *Store) charge(used, pinned int64) {
-	if used != 0 {
-		n := s.used.Add(used)
-		if used > 0 {
-			for peak := s.peak.Load(); n > peak && !s.peak.CompareAndSwap(peak, n); {
-				peak = s.peak.Load()
-			}
-		}
-	}
-	if pinned != 0 {
-		s.pinned.Add(pinned)
 	}
 }

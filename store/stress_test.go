@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -9,7 +10,8 @@ import (
 )
 
 // Everything at once: writers with short deadlines, scripts, watchers, walks,
-// flushes, swaps, a changing limit, sweeper and evictor. Afterwards all is in order.
+// flushes, swaps, snapshots, a changing limit, sweeper and evictor. Afterwards all
+// is in order.
 func TestEverythingAtOnce(t *testing.T) {
 	const limit = 256 << 10
 	s := newStore(t, Config{MaxMemory: limit, BusyAfter: time.Second, Commit: telling(func([]Event) {})})
@@ -62,6 +64,18 @@ func TestEverythingAtOnce(t *testing.T) {
 				tx.End()
 				if watch.Len() > 10 {
 					s.Unwatch(&watch)
+				}
+				if w == 1 && i%100 == 0 {
+					snap := s.Snapshot()
+					if i%300 == 0 {
+						if _, err := snap.WriteTo(io.Discard); err != nil {
+							t.Error(err)
+						}
+					}
+					defer snap.Release() // open for long, some never looked at
+					if i%400 == 0 {
+						snap.Release()
+					}
 				}
 				if w == 0 && i%500 == 0 {
 					s.Reconfigure(func(c *Config) { c.MaxMemory = limit << rng.IntN(3) })

@@ -22,6 +22,7 @@ type sweeper struct {
 
 const (
 	sweepBatch = 128                    // entries deleted with a shard held
+	tidyTurns  = 16                     // times sweepMoves entries moved in a shard before the next look at the deadlines
 	sweepNap   = time.Second            // the longest sleep: the wall clock may be set
 	sweepPause = 100 * time.Millisecond // after a commit that failed
 )
@@ -71,6 +72,7 @@ func (w *sweeper) run() {
 			}
 		}
 		timer.Reset(nap)
+		w.tidy()
 	}
 }
 
@@ -105,9 +107,10 @@ func (w *sweeper) batch(i int) (next int64, more bool, err error) {
 	}
 	defer w.tx.End()
 	var came int
-	w.dead, came = sh.deadlines.due(now, sweepBatch, w.dead[:0])
+	sh.lend()
+	w.dead, came = sh.deadlines.due(sh, now, sweepBatch, w.dead[:0])
 	for _, e := range w.dead {
-		w.tx.DeleteIn(sh.dbOf(e.slot), bytesOf(e.key))
+		w.tx.DeleteIn(sh.dbOf(e.slot()), e.key())
 	}
 	clear(w.dead)
 	if by := w.tx.Blocked(); by != nil { // one of them is about to change
@@ -119,10 +122,33 @@ func (w *sweeper) batch(i int) (next int64, more bool, err error) {
 		w.tx.End()
 		return math.MaxInt64, true, p.Wait()
 	}
-	if len(sh.deadlines) == 0 {
+	if sh.deadlines.n == 0 {
 		return math.MaxInt64, false, nil
 	}
-	return sh.deadlines[0].at, came == sweepBatch, nil
+	return sh.deadlines.filing(0).at(), came == sweepBatch, nil
+}
+
+// tidy moves some entries of each shard where memory is held for few of them,
+// and comes back for the others. It passes over latched shards, whose holder will
+// kick when done, and over those that a snapshot refers to, as its Release will.
+func (w *sweeper) tidy() {
+	again := false
+	for i := range w.s.shards {
+		sh := &w.s.shards[i]
+		more := true
+		for n := 0; more && n < tidyTurns; n++ {
+			sh.mu.Lock()
+			if more = sh.odd&oddSparse != 0 && sh.latch == nil && sh.open == 0; more {
+				sh.tidy(sweepMoves)
+				more = sh.odd&oddSparse != 0
+			}
+			sh.mu.Unlock()
+		}
+		again = again || more
+	}
+	if again {
+		w.kick()
+	}
 }
 
 // commit makes the store's own deletions happen.

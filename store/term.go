@@ -35,12 +35,9 @@ func (s *Store) EmptyCached() {
 		for sh.count[inWindow]+sh.count[inMain] > 0 {
 			batch = sh.cachedDeletions(batch[:0])
 			s.Apply(batch)
+			s.settle(sh)
 		}
 		s.give(1 << i)
-	}
-	if s.cache.pressed.Load() {
-		s.cache.stale.Store(true) // ristretto forgets all at once
-		s.cache.kick()
 	}
 }
 
@@ -48,11 +45,13 @@ const emptyBatch = 256 // deletions applied together
 
 // cachedDeletions appends the deletion of some of the cached entries.
 func (sh *shard) cachedDeletions(effects []Effect) []Effect {
+	sh.lend()
 	for _, l := range [2]*list{&sh.window, &sh.main} {
-		for e := l.oldest; e != nil && len(effects) < emptyBatch; e = e.newer {
+		for r := l.oldest; r != 0 && len(effects) < emptyBatch; r = sh.at(r).newer {
+			e := sh.at(r)
 			effects = append(effects, Effect{
-				Op: OpDelete, DB: uint8(sh.dbOf(e.slot)), Key: bytesOf(e.key),
-				Local: true, hash: e.hash, hashed: true,
+				Op: OpDelete, DB: uint8(sh.dbOf(e.slot())), Key: e.key(),
+				Local: true, hash: sh.hashOf(e), hashed: true,
 			})
 		}
 	}
@@ -111,12 +110,12 @@ func (s *Store) ApplyClock(c Clock) {
 
 func (s *Store) extend(sh *shard, by int64) {
 	sh.preserveAll()
-	for _, f := range sh.deadlines {
-		if f.e.place == inPinned {
-			f.e.deadline = later(f.e.deadline, by) // it stays filed under the earlier one
+	for i := range sh.deadlines.n {
+		if e := sh.at(sh.deadlines.filing(i).r); e.place() == inPinned {
+			e.deadline = later(e.deadline, by) // it stays filed under the earlier one
 		}
 	}
-	s.touchWhere(sh, func(e *entry) bool { return e != nil && e.place == inPinned && e.deadline != 0 })
+	s.touchWhere(sh, func(e *entry) bool { return e != nil && e.place() == inPinned && e.deadline != 0 })
 }
 
 func later(deadline, by int64) int64 {
@@ -171,6 +170,7 @@ func (s *Store) ApplyEntry(b []byte) error {
 	s.hold(shards)
 	shards.each(func(i int) { s.shards[i].now = now })
 	s.Apply(effects)
+	s.settleAll(shards)
 	s.give(shards)
 	return nil
 }

@@ -189,7 +189,7 @@ func runFollower(t *testing.T, seed uint64) {
 
 func TestEmptyCached(t *testing.T) {
 	clk := newClock()
-	s := newStore(t, Config{Now: clk.Now, MaxMemory: 1 << 20, Commit: telling(func(e []Event) { t.Errorf("events %v", e) })})
+	s := newStore(t, Config{Now: clk.Now, MaxMemory: 3 << 18, Commit: telling(func(e []Event) { t.Errorf("events %v", e) })})
 	fill(t, s, "c", 8000)
 	c := session{s: s}
 	c.set(t, "pinned", "stays", 0)
@@ -221,7 +221,7 @@ func TestEmptyCached(t *testing.T) {
 		t.Error("the pinned side has changed")
 	}
 	s.WantEvents(0)
-	fill(t, s, "again", 8000) // ristretto begins anew
+	fill(t, s, "again", 8000)
 	s.EmptyCached()
 	check(t, s)
 }

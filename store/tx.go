@@ -1,5 +1,7 @@
 package store
 
+import "strconv"
+
 // Tx is one evaluation: what it reads is the store as it is plus what it has
 // itself recorded, and what it records are effects, which change nothing until
 // they are applied. A Tx belongs to one goroutine and is reused: between End
@@ -24,10 +26,13 @@ type Tx struct {
 	built   bool     // has looked at what others have pending
 	beyond  bool     // has looked at something else than live cached entries
 
+	lent         Shards // of which stored keys or values have been handed out
+	small        []byte // copies of values that were handed out
+	digits       []byte // of Integers, until Discard
 	events       []Event
 	hits, misses int64
-	looked       uint64   // hash of the last key whose access was counted
-	feed         []uint64 // hashes of cached keys read under memory pressure, for ristretto
+	looked       uint64 // hash of the last key whose access was counted
+	warmed       int    // what Warm has come across; nobody reads it
 }
 
 // Scope is what a Tx may touch and how it holds it.
@@ -53,6 +58,13 @@ func (tx *Tx) Shards() Shards { return tx.scope.Shards }
 
 // MaxValue is the size in bytes that no value may grow beyond.
 func (tx *Tx) MaxValue() int64 { return tx.s.cfg.Load().MaxValueBytes }
+
+// Integer is a number as a value, in memory of the Tx's own.
+func (tx *Tx) Integer(n int64) []byte {
+	at := len(tx.digits)
+	tx.digits = strconv.AppendInt(tx.digits, n, 10)
+	return tx.digits[at:len(tx.digits):len(tx.digits)]
+}
 
 // Policy is what gives way when memory is short: it decides whether OBJECT
 // tells frequencies or idle times.
@@ -107,6 +119,9 @@ func (tx *Tx) Discard() {
 	tx.swaps = emptied(tx.swaps)
 	tx.all = emptied(tx.all)
 	tx.events = emptied(tx.events)
+	if tx.digits = tx.digits[:0]; cap(tx.digits) > keepCapacity {
+		tx.digits = nil
+	}
 	tx.flushed, tx.bytes = 0, 0
 	tx.blocked, tx.built, tx.beyond = nil, false, false
 	if len(tx.byHash) > keepCapacity {
@@ -152,8 +167,8 @@ func (tx *Tx) pending(db int, key []byte, hash uint64) int {
 }
 
 // record adds the effect on a key that has none yet.
-func (tx *Tx) record(f Effect) {
-	tx.effects = append(tx.effects, f)
+func (tx *Tx) record(f *Effect) {
+	tx.effects = append(tx.effects, *f)
 	tx.bytes += f.bytes()
 	if n := len(tx.effects); n == fewEffects+1 {
 		tx.indexEffects()
@@ -163,7 +178,7 @@ func (tx *Tx) record(f Effect) {
 }
 
 // bytes is about what an effect costs while it waits, and the entry after it.
-func (f *Effect) bytes() int64 { return int64(entryOverhead + len(f.Key) + len(f.Value)) }
+func (f *Effect) bytes() int64 { return int64(entryShare + headBytes + len(f.Key) + len(f.Value)) }
 
 func (tx *Tx) indexEffects() {
 	if tx.byHash == nil {

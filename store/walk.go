@@ -12,7 +12,7 @@ func (tx *Tx) Len() int {
 		for i := range tx.s.shards {
 			sh := &tx.s.shards[i]
 			var dead [NumDBs]int
-			sh.deadlines.countExpired(tx.now, countedExpired, &dead)
+			sh.deadlines.countExpired(sh, tx.now, countedExpired, &dead)
 			slot := sh.slots[db]
 			n += sh.indexes[slot].len() - dead[slot]
 		}
@@ -46,10 +46,10 @@ func (tx *Tx) lenPending(db int) int {
 			if int(k.db) != db {
 				continue
 			}
-			if e := sh.db(db).find(l.hash, bytesOf(k.key)); e != nil && !expired(e.deadline, tx.now) {
+			if e, _ := sh.db(db).find(sh, l.hash, bytesOf(k.key)); e != nil && !expired(e.deadline, tx.now) {
 				n--
 			}
-			if !l.gone && !expired(l.deadline, tx.now) {
+			if !l.gone && !expired(l.e.deadline, tx.now) {
 				n++
 			}
 		}
@@ -81,6 +81,7 @@ func (tx *Tx) beneath() (int, bool) {
 // 2^53, because clients keep it in a double.
 func (tx *Tx) Scan(cursor uint64, count int, visit func(key []byte, e Entry)) (next uint64) {
 	tx.needAll()
+	tx.lendAll()
 	if cursor == 0 {
 		tx.eachNew(func(key []byte, e Entry) bool { visit(key, e); return true })
 	}
@@ -99,7 +100,8 @@ func (tx *Tx) Scan(cursor uint64, count int, visit func(key []byte, e Entry)) (n
 	steps := 10 * max(count, 1)
 	shard, bucket := int(cursor&(numShards-1)), cursor>>shardBits
 	for {
-		bucket = tx.s.shards[shard].db(db).scan(bucket, see)
+		sh := &tx.s.shards[shard]
+		bucket = sh.db(db).scan(sh, bucket, see)
 		if bucket == 0 {
 			if shard++; shard == numShards {
 				return 0
@@ -113,11 +115,11 @@ func (tx *Tx) Scan(cursor uint64, count int, visit func(key []byte, e Entry)) (n
 
 // seen is a stored entry as this Tx sees it.
 func (tx *Tx) seen(e *entry) (key []byte, v Entry, live bool) {
-	key = bytesOf(e.key)
+	key = e.key()
 	if len(tx.effects) == 0 && !tx.built {
 		return key, e.view(), !expired(e.deadline, tx.now)
 	}
-	v, live, _, _ = tx.look(tx.db, key, e.hash)
+	v, live, _, _ = tx.look(tx.db, key, tx.s.hash(key))
 	return key, v, live
 }
 
@@ -138,7 +140,7 @@ func (tx *Tx) eachNew(visit func(key []byte, e Entry) bool) bool {
 		}
 	}
 	return !ok || tx.eachLayer(db, func(l *layer) bool {
-		key, v, live := tx.seen(&l.entry)
+		key, v, live := tx.seen(l.e)
 		return !live || visit(key, v)
 	})
 }
@@ -146,13 +148,15 @@ func (tx *Tx) eachNew(visit func(key []byte, e Entry) bool) bool {
 // knows says whether a database of the store has a key, or will have had it.
 func (tx *Tx) knows(db int, key []byte, hash uint64) bool {
 	sh := tx.shard(hash)
-	return sh.db(db).find(hash, key) != nil || tx.scope.Ahead && sh.top(db, key) != nil
+	e, _ := sh.db(db).find(sh, hash, key)
+	return e != nil || tx.scope.Ahead && sh.top(db, key) != nil
 }
 
 // Each visits every live key of the current database until visit returns
 // false. visit must not write. Keys are valid until the Tx ends.
 func (tx *Tx) Each(visit func(key []byte, e Entry) bool) {
 	tx.needAll()
+	tx.lendAll()
 	if !tx.eachNew(visit) {
 		return
 	}
@@ -161,7 +165,8 @@ func (tx *Tx) Each(visit func(key []byte, e Entry) bool) {
 		return
 	}
 	for i := range tx.s.shards {
-		whole := tx.s.shards[i].db(db).each(func(e *entry) bool {
+		sh := &tx.s.shards[i]
+		whole := sh.db(db).each(sh, func(_ ref, e *entry) bool {
 			key, v, live := tx.seen(e)
 			return !live || visit(key, v)
 		})
@@ -176,6 +181,7 @@ const randomTries = 100
 // RandomKey is a random live key of the current database.
 func (tx *Tx) RandomKey() ([]byte, bool) {
 	tx.needAll()
+	tx.lendAll()
 	db, ok := tx.beneath()
 	if ok && len(tx.effects) == 0 {
 		total := 0
@@ -191,7 +197,8 @@ func (tx *Tx) RandomKey() ([]byte, bool) {
 			for ; n >= tx.s.shards[i].db(db).len(); i++ {
 				n -= tx.s.shards[i].db(db).len()
 			}
-			if e := tx.s.shards[i].db(db).random(); e != nil {
+			sh := &tx.s.shards[i]
+			if e := sh.db(db).random(sh); e != nil {
 				if key, _, live := tx.seen(e); live {
 					return key, true
 				}

@@ -116,13 +116,14 @@ func (s *Store) listen(k watchKey, l Listener) (deadline int64) {
 		sh.watches = make(map[watchKey][]watcher)
 	}
 	sh.watches[k] = append(sh.watches[k], w)
+	sh.odd |= oddWatched
 	return deadline
 }
 
 // watcher is l as it begins to listen to a key, and the key's deadline.
 func (sh *shard) watcher(k watchKey, hash uint64, l Listener, now int64) (w watcher, deadline int64) {
 	w.l = l
-	if e := sh.db(int(k.db)).find(hash, bytesOf(k.key)); e != nil {
+	if e, _ := sh.db(int(k.db)).find(sh, hash, bytesOf(k.key)); e != nil {
 		if deadline = e.deadline; expired(deadline, now) {
 			w.expired, deadline = true, 0
 		}
@@ -149,6 +150,7 @@ func (tx *Tx) ListenOnce(key string, l Listener) {
 		tx.s.listened.Add(1)
 	}
 	sh.once[k] = append(all, w)
+	sh.odd |= oddWatched
 }
 
 // Unlisten takes back a ListenOnce. No Tx of the caller may be open.
@@ -192,12 +194,21 @@ func (s *Store) ForgetListened(limit int64) {
 func (s *Store) forget(sh *shard, k watchKey) {
 	delete(sh.once, k)
 	s.listened.Add(-1)
+	sh.countWatched()
+}
+
+// countWatched is when fewer keys are watched than before.
+func (sh *shard) countWatched() {
+	if len(sh.watches)+len(sh.once) == 0 {
+		sh.odd &^= oddWatched
+	}
 }
 
 // forgetAll is for a flush.
 func (s *Store) forgetAll(sh *shard) {
 	s.listened.Add(-int64(len(sh.once)))
 	sh.once = nil
+	sh.countWatched()
 }
 
 // Unwatch empties w and makes it clean. No Tx of the caller may be open.
@@ -216,6 +227,7 @@ func (s *Store) unlisten(k watchKey, l Listener) {
 	defer sh.mu.Unlock()
 	if all := without(sh.watches[k], l); len(all) == 0 {
 		delete(sh.watches, k)
+		sh.countWatched()
 	} else {
 		sh.watches[k] = all
 	}
@@ -268,7 +280,7 @@ func (s *Store) touchAll(sh *shard, db int) {
 			continue
 		}
 		key := bytesOf(k.key)
-		if e := sh.db(db).find(s.hash(key), key); e != nil {
+		if e, _ := sh.db(db).find(sh, s.hash(key), key); e != nil {
 			s.touch(sh, db, key, expired(e.deadline, sh.now))
 		}
 	}
@@ -279,7 +291,7 @@ func (s *Store) touchAll(sh *shard, db int) {
 func (s *Store) touchWhere(sh *shard, test func(e *entry) bool) {
 	touch := func(k watchKey) {
 		key := bytesOf(k.key)
-		if test(sh.db(int(k.db)).find(s.hash(key), key)) {
+		if e, _ := sh.db(int(k.db)).find(sh, s.hash(key), key); test(e) {
 			s.touch(sh, int(k.db), key, false)
 		}
 	}
@@ -304,7 +316,7 @@ func (s *Store) touchSwapped(sh *shard, a, b int) {
 		hash := s.hash(key)
 		there, live := false, false
 		for _, db := range [2]int{a, b} {
-			if e := sh.db(db).find(hash, key); e != nil {
+			if e, _ := sh.db(db).find(sh, hash, key); e != nil {
 				there = true
 				live = live || !expired(e.deadline, sh.now)
 			}

@@ -29,7 +29,7 @@ func (tx *Tx) PutIn(db int, key []byte, p Put) {
 		Pinned: tx.pins(key, live && old.Pinned, p.Deadline, p.Sure),
 		hash:   hash, hashed: true,
 	}
-	tx.fold(at, stored, f)
+	tx.fold(at, stored, &f)
 }
 
 // Expire records a new deadline for key, which must exist; 0 takes it away.
@@ -50,10 +50,11 @@ func (tx *Tx) Expire(key []byte, deadline int64, sure bool) {
 	}
 	// Put by this Tx, or cached so far and known to no other node: the value
 	// has to go with it.
-	if stored == nil || pinned && stored.place != inPinned {
+	if stored == nil || pinned && stored.place() != inPinned {
+		tx.lend(stored, hash)
 		f.Op, f.Value, f.Encoding = OpPut, old.Value, old.Encoding
 	}
-	tx.fold(at, stored, f)
+	tx.fold(at, stored, &f)
 }
 
 // Delete records that key is gone, and says whether it existed.
@@ -69,7 +70,7 @@ func (tx *Tx) DeleteIn(db int, key []byte) bool {
 		}
 		tx.buried(stored, at, db, key)
 	}
-	tx.fold(at, stored, Effect{Op: OpDelete, DB: uint8(db), Key: key, hash: hash, hashed: true})
+	tx.fold(at, stored, &Effect{Op: OpDelete, DB: uint8(db), Key: key, hash: hash, hashed: true})
 	return live
 }
 
@@ -82,11 +83,11 @@ func (tx *Tx) buried(stored *entry, at, db int, key []byte) {
 
 // fold makes f the one effect on its key, in place of the one at a position,
 // if there is one, and above the stored entry otherwise.
-func (tx *Tx) fold(at int, stored *entry, f Effect) {
+func (tx *Tx) fold(at int, stored *entry, f *Effect) {
 	if at >= 0 {
 		f.wasPinned = tx.effects[at].wasPinned
 	} else {
-		f.wasPinned = stored != nil && stored.place == inPinned
+		f.wasPinned = stored != nil && stored.place() == inPinned
 	}
 	f.Local = !f.wasPinned && !f.Pinned
 	if at < 0 {
@@ -95,7 +96,7 @@ func (tx *Tx) fold(at int, stored *entry, f Effect) {
 	}
 	tx.bytes += f.bytes() - tx.effects[at].bytes()
 	f.chain = tx.effects[at].chain
-	tx.effects[at] = f
+	tx.effects[at] = *f
 }
 
 // pins decides the kind of a write: true is pinned. The rules in order, each
