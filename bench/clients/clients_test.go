@@ -66,6 +66,14 @@ func TestNode(t *testing.T) {
 	}
 }
 
+func TestNodeREST(t *testing.T) {
+	if target.restURL == "" {
+		t.Skip(target.name + " has no REST API")
+	}
+	t.Parallel()
+	runScript(t, "node", "node", "upstash.mjs")
+}
+
 func TestPython(t *testing.T) {
 	t.Parallel()
 	// Debian's interpreter: another one on the PATH has not Debian's packages.

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs what the clients tests need: Debian's packages for Python, Ruby, PHP,
-# C and redis-cli, and the Node packages of node/package.json. Does nothing that is done
+# C and redis-cli, and the Node packages of node/ and page/. Does nothing that is done
 # already. Go and Node 20 or later must be there.
 set -eu
 cd "$(dirname "$0")"
 
 packages="python3 python3-redis ruby ruby-redis php-cli php-redis php-predis gcc libc6-dev libhiredis-dev redis-tools"
-# The oracle, for CREMA_TARGET=redis.
-packages="$packages redis-server"
+# The oracle, for CREMA_TARGET=redis, and a browser for page/.
+packages="$packages redis-server chromium"
 
 missing=
 for package in $packages; do
@@ -28,7 +28,9 @@ if [ "${major:-0}" -lt 20 ]; then
 	exit 1
 fi
 # The marker holds the package.json that node_modules was made from.
-if ! cmp -s node/package.json node/node_modules/.made-from; then
-	(cd node && npm install --no-audit --no-fund)
-	cp node/package.json node/node_modules/.made-from
-fi
+for directory in node page; do
+	if ! cmp -s $directory/package.json $directory/node_modules/.made-from; then
+		(cd $directory && npm install --no-audit --no-fund --no-package-lock)
+		cp $directory/package.json $directory/node_modules/.made-from
+	fi
+done

@@ -14,7 +14,9 @@ import (
 )
 
 const (
-	password = "s3cret-of-default"
+	password          = "s3cret-of-default"
+	restToken         = "s3cret-of-rest"
+	restReadonlyToken = "s3cret-of-readers"
 	// Starting includes loading nothing and building nothing; a server that
 	// needs longer than this is stuck.
 	startTimeout = 15 * time.Second
@@ -26,6 +28,7 @@ type server struct {
 	name    string // crema or redis, for messages only
 	port    int
 	tlsPort int
+	restURL string // empty: there is none
 	caFile  string
 	cmd     *exec.Cmd
 	output  bytes.Buffer // both streams of the server, read after it ended
@@ -55,6 +58,9 @@ func (s *server) environment() []string {
 		"REDIS_READER_URL="+s.urlOf("reader", "secret2"),
 		"REDIS_TLS_URL="+s.tlsURL(),
 		"REDIS_CA_FILE="+s.caFile,
+		"UPSTASH_REDIS_REST_URL="+s.restURL,
+		"UPSTASH_REDIS_REST_TOKEN="+restToken,
+		"REST_READONLY_TOKEN="+restReadonlyToken,
 	)
 }
 
@@ -122,11 +128,19 @@ func (s *server) cremaCommand(dir string, files certificateFiles) (*exec.Cmd, er
 	if err != nil {
 		return nil, err
 	}
+	httpPort, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s.restURL = fmt.Sprintf("http://127.0.0.1:%d", httpPort)
 	return exec.Command(binary,
 		"--port", fmt.Sprint(s.port),
 		"--requirepass", password,
 		"--user", "alice:secret",
 		"--user", "reader:secret2:readonly",
+		"--http-port", fmt.Sprint(httpPort),
+		"--rest-token", restToken,
+		"--rest-readonly-token", restReadonlyToken,
 		"--tls-port", fmt.Sprint(s.tlsPort),
 		"--tls-cert-file", files.cert,
 		"--tls-key-file", files.key,
@@ -166,7 +180,7 @@ func (s *server) clusterCommands(dir string, files certificateFiles) error {
 		cmd.Args = append(cmd.Args, "--node-id", id, "--peers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, id),
 			"--cluster-secret", "a secret of the nodes", "--loglevel", "warn")
 		if i == 0 {
-			s.cmd = cmd
+			s.cmd, s.restURL = cmd, node.restURL
 			continue
 		}
 		cmd.Dir = dir

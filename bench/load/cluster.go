@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"crema/internal/load"
 )
 
 // clusterCommand measures the rows that need a cluster: three nodes with fsync
@@ -37,7 +37,8 @@ func clusterCommand(ctx context.Context, args []string) error {
 	}
 	var report strings.Builder
 	w := io.MultiWriter(os.Stdout, &report)
-	heading(w, below)
+	heading(w, *bin)
+	fmt.Fprintf(w, "data on %s, where a synced write of 4 KiB takes %s, median of %d\n\n", output("stat", "-f", "-c", "%T", below), load.Short(syncTime(below)), syncs)
 	if err := rowsOfCluster(ctx, w, *bin, below, wanted, *rounds, *during, *failovers); err != nil {
 		return err
 	}
@@ -69,7 +70,11 @@ func rowsOfCluster(ctx context.Context, w io.Writer, bin, dir string, wanted fun
 	if err := answers(ctx, pair.servers[0].address, "WAIT", "1", "0"); err != nil {
 		return fmt.Errorf("%s: %w", pair.name, err)
 	}
-	base := job{keys: 1_000_000, size: 64, during: during}
+	keys, err := load.ParseKeys("uniform", 1_000_000)
+	if err != nil {
+		return err
+	}
+	base := load.Job{Keys: keys, Sizes: load.FixedSize(64), For: during}
 	for _, row := range [...]struct {
 		work              string
 		clients, pipeline int
@@ -80,24 +85,24 @@ func rowsOfCluster(ctx context.Context, w io.Writer, bin, dir string, wanted fun
 			continue
 		}
 		j := base
-		j.name, j.make, j.clients, j.pipeline = row.work, works[row.work], row.clients, row.pipeline
+		j.Name, j.Mix, j.Clients, j.Pipeline = row.work, load.Mixes[row.work], row.clients, row.pipeline
 		leader, err := leading(crema)
 		if err != nil {
 			return err
 		}
 		all := crema.contender()
-		lead := contender{name: all.name + ", at the leader", nodes: []string{leader}, pids: all.pids}
-		contenders := []contender{lead, all, redis.contender()}
+		lead := &load.Server{Name: all.Name + ", at the leader", Nodes: load.Targets(leader), PIDs: all.PIDs}
+		contenders := []*load.Server{lead, all, redis.contender()}
 		if row.work == "set" {
 			if err := pairRow(ctx, w, j, pair, rounds); err != nil {
 				return err
 			}
 		}
-		results, err := takeTurns(ctx, j, contenders, rounds, os.Stderr)
+		turns, err := load.Rounds(ctx, &j, contenders, rounds, load.ProgressOn(os.Stderr))
 		if err != nil {
 			return err
 		}
-		printTable(w, j, contenders, results)
+		load.Table(w, &j, contenders, turns)
 	}
 	if !wanted("failover") {
 		return nil
@@ -107,15 +112,15 @@ func rowsOfCluster(ctx context.Context, w io.Writer, bin, dir string, wanted fun
 
 // pairRow is the row of a replica and WAIT 1, which is other requests and so a
 // table of its own.
-func pairRow(ctx context.Context, w io.Writer, j job, pair *fleet, rounds int) error {
-	j.name, j.make = "set-wait", works["set-wait"]
+func pairRow(ctx context.Context, w io.Writer, j load.Job, pair *fleet, rounds int) error {
+	j.Name, j.Mix = "set-wait", load.Mixes["set-wait"]
 	c := pair.contender()
-	c.nodes = c.nodes[:1]
-	results, err := takeTurns(ctx, j, []contender{c}, rounds, os.Stderr)
+	c.Nodes = c.Nodes[:1]
+	turns, err := load.Rounds(ctx, &j, []*load.Server{c}, rounds, load.ProgressOn(os.Stderr))
 	if err != nil {
 		return err
 	}
-	printTable(w, j, []contender{c}, results)
+	load.Table(w, &j, []*load.Server{c}, turns)
 	return nil
 }
 
@@ -133,22 +138,6 @@ func leading(f *fleet) (string, error) {
 	return "", fmt.Errorf("%s: nobody leads", f.name)
 }
 
-// heading says what the figures were measured on.
-func heading(w io.Writer, dir string) {
-	run := func(name string, args ...string) string {
-		b, err := exec.Command(name, args...).Output()
-		if err != nil {
-			return "unknown"
-		}
-		return strings.TrimSpace(string(b))
-	}
-	fmt.Fprintf(w, "commit   %s\n", run("git", "describe", "--always", "--dirty"))
-	fmt.Fprintf(w, "machine  %d cores, %s, %s, data on %s\n", runtime.NumCPU(), run("uname", "-sr"), runtime.Version(),
-		run("stat", "-f", "-c", "%T", dir))
-	fmt.Fprintf(w, "sync     %s for 4 KiB, median of %d\n", short(syncTime(dir)), syncs)
-	fmt.Fprintf(w, "command  load %s\n\n", strings.Join(os.Args[1:], " "))
-}
-
 const syncs = 101
 
 // syncTime is what a small synced write costs below dir.
@@ -159,12 +148,13 @@ func syncTime(dir string) time.Duration {
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	turns := make([]turn, syncs)
-	for i := range turns {
+	took := make([]time.Duration, syncs)
+	for i := range took {
 		begin := time.Now()
 		f.WriteAt(make([]byte, 4<<10), int64(i)<<12)
 		f.Sync()
-		turns[i].took = time.Since(begin)
+		took[i] = time.Since(begin)
 	}
-	return median(turns, func(t turn) time.Duration { return t.took })
+	slices.Sort(took)
+	return took[syncs/2]
 }

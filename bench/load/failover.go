@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
+
+	"crema/internal/load"
 )
 
 // failoverRow kills the leader, again and again, and tells how long it takes
@@ -26,7 +29,7 @@ func failoverRow(ctx context.Context, w io.Writer, f *fleet, times int) error {
 	}
 	slices.Sort(took)
 	fmt.Fprintf(w, "leader killed %d times: first acknowledged write through a survivor after %s median, %s at most; %d acknowledged writes lost\n\n",
-		times, short(took[len(took)/2]), short(took[len(took)-1]), lost)
+		times, load.Short(took[len(took)/2]), load.Short(took[len(took)-1]), lost)
 	return nil
 }
 
@@ -129,21 +132,22 @@ func (w *writer) await(ctx context.Context) error {
 }
 
 func (w *writer) write(ctx context.Context) {
-	var c *conn
+	var c *load.Conn
 	for i := 0; ctx.Err() == nil; i++ {
 		if c == nil {
 			var err error
-			if c, err = dial(w.address); err != nil {
+			if c, err = (load.Target{Address: w.address}).Dial(); err != nil {
 				continue
 			}
 		}
 		sent := time.Now()
-		kind, _, err := c.do("SET", w.prefix+strconv.Itoa(i), "1")
+		_, err := c.Do("SET", w.prefix+strconv.Itoa(i), "1")
 		switch {
+		case errors.As(err, new(load.Refused)):
 		case err != nil:
-			c.sock.Close()
+			c.Close()
 			c = nil
-		case kind == '+':
+		default:
 			w.acknowledged = append(w.acknowledged, i)
 			w.mu.Lock()
 			tell := sent.After(w.since)
@@ -157,6 +161,6 @@ func (w *writer) write(ctx context.Context) {
 		}
 	}
 	if c != nil {
-		c.sock.Close()
+		c.Close()
 	}
 }

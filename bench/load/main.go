@@ -1,20 +1,14 @@
-// Command load drives servers that speak Redis's protocol and says what a
-// request costs: throughput, latency, and the servers' own CPU time.
+// Command load measures crema beside its rivals.
 //
-//	load run -to HOST:PORT[,HOST:PORT…] [-rival HOST:PORT] -work set -clients 50 -pipeline 16
-//	load cluster        three nodes beside redis-server: the rows that need a cluster
+//	load suite          every row of the table: throughput, CPU time, latency, memory
+//	load hits           hit ratios of a cache that is full
+//	load churn          memory, while sizes change and keys come and go
+//	load cluster        three nodes beside redis-server
+//	load run            one measurement of servers that run already
 //
-// A run is a number of rounds; in each the servers take turns, so that what the
-// machine does meanwhile happens to all of them. Figures are medians of rounds.
-//
-// # Caveats
-//
-// The generator shares the machine's cores with the servers: throughput says as
-// much about it as about them. CPU time per request is the servers' own.
-//
-// A closed loop (-clients) waits for each answer before it goes on, so a server
-// that stops is asked less; -rate opens the loop, and latency then counts from
-// when a request was due.
+// The generator is package crema/internal/load, which is also what 'crema bench'
+// runs. Here are the servers (servers.go), what is asked of them, and what the
+// figures have to be.
 package main
 
 import (
@@ -23,8 +17,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
-	"time"
+
+	"crema/internal/load"
 )
 
 func main() {
@@ -39,6 +33,12 @@ func main() {
 		err = runCommand(ctx, os.Args[2:])
 	case "cluster":
 		err = clusterCommand(ctx, os.Args[2:])
+	case "suite":
+		err = suiteCommand(ctx, os.Args[2:])
+	case "hits":
+		err = hitsCommand(ctx, os.Args[2:])
+	case "churn":
+		err = churnCommand(ctx, os.Args[2:])
 	default:
 		usage()
 	}
@@ -49,39 +49,18 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: load run|cluster [flags]; load run -h lists them")
+	fmt.Fprintln(os.Stderr, "usage: load suite|hits|churn|cluster|run [flags]; each lists its own with -h")
 	os.Exit(2)
 }
 
+// runCommand measures servers that somebody else started.
 func runCommand(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("load run", flag.ExitOnError)
-	to := fs.String("to", "127.0.0.1:6379", "the server, or several nodes of one")
-	rival := fs.String("rival", "", "a server to take turns with")
-	work := fs.String("work", "set", strings.Join(workNames(), ", "))
-	clients := fs.Int("clients", 50, "connections")
-	pipeline := fs.Int("pipeline", 1, "requests that a connection sends at once")
-	rate := fs.Float64("rate", 0, "requests a second of all connections, 0 for as many as go")
-	size := fs.Int("size", 64, "bytes of a value")
-	keys := fs.Int("keys", 1_000_000, "keys to choose from")
-	during := fs.Duration("for", 3*time.Second, "of one turn")
-	rounds := fs.Int("rounds", 5, "turns of each server")
+	var m load.Command
+	m.Flags(fs, "127.0.0.1:6379")
 	fs.Parse(args)
-	make, ok := works[*work]
-	if !ok {
-		return fmt.Errorf("no work named %q: there are %s", *work, strings.Join(workNames(), ", "))
-	}
-	job := job{name: *work, make: make, clients: *clients, pipeline: *pipeline, rate: *rate, keys: *keys, size: *size, during: *during}
-	contenders := []contender{{name: "server", nodes: strings.Split(*to, ",")}}
-	if *rival != "" {
-		contenders = append(contenders, contender{name: "rival", nodes: []string{*rival}})
-	}
-	for i := range contenders {
-		contenders[i].pids = pidsOf(contenders[i].nodes)
-	}
-	results, err := takeTurns(ctx, job, contenders, *rounds, os.Stderr)
-	if err != nil {
+	if err := m.Check(nil); err != nil {
 		return err
 	}
-	printTable(os.Stdout, job, contenders, results)
-	return nil
+	return m.Run(ctx, os.Stdout, load.ProgressOn(os.Stderr))
 }

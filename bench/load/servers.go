@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"crema/internal/load"
 )
 
 const (
@@ -47,11 +49,11 @@ type fleet struct {
 	servers []*server
 }
 
-func (f *fleet) contender() contender {
-	c := contender{name: f.name}
+func (f *fleet) contender() *load.Server {
+	c := &load.Server{Name: f.name}
 	for _, s := range f.servers {
-		c.nodes = append(c.nodes, s.address)
-		c.pids = append(c.pids, s.cmd.Process.Pid)
+		c.Nodes = append(c.Nodes, load.Target{Address: s.address})
+		c.PIDs = append(c.PIDs, s.cmd.Process.Pid)
 	}
 	return c
 }
@@ -152,6 +154,26 @@ func newRedisPair(dir string) (*fleet, error) {
 	}}, nil
 }
 
+// fleets are the servers of a group: crema, redis-server, and valkey-server where it
+// is installed.
+func (s *suite) fleets(g group) ([]*fleet, error) {
+	ports, err := freePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	crema := append([]string{s.bin, "--port", portOf(ports[0])}, g.flags...)
+	fleets := []*fleet{
+		{name: "crema", servers: []*server{{address: ports[0], args: append(crema, g.crema...)}}},
+		{name: "redis", servers: []*server{redisServer(ports[1], filepath.Join(s.dir, "redis"), append(g.flags, g.redis...)...)}},
+	}
+	if path, err := exec.LookPath("valkey-server"); err == nil {
+		valkey := redisServer(ports[2], filepath.Join(s.dir, "valkey"), append(g.flags, g.redis...)...)
+		valkey.args[0] = path
+		fleets = append(fleets, &fleet{name: "valkey", servers: []*server{valkey}})
+	}
+	return fleets, nil
+}
+
 func redisServer(address, dir string, more ...string) *server {
 	os.MkdirAll(dir, 0o700) // redis-server says so itself when it cannot use it
 	return &server{address: address, args: append([]string{
@@ -162,4 +184,9 @@ func redisServer(address, dir string, more ...string) *server {
 func portOf(address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	return port
+}
+
+// ask asks one server one thing.
+func ask(address string, words ...string) (string, error) {
+	return load.Target{Address: address}.Ask(words...)
 }
