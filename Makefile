@@ -42,8 +42,23 @@ bin/proof: FORCE
 cluster: build ## start three nodes on 6379-6381 and watch them lose their leader, again and again
 	go run ./examples/failover -crema $(BIN) $(if $(FOR),-for $(FOR)) $(if $(PORT),-port $(PORT))
 
-bench-cluster: build ## measure three nodes beside redis-server (about five minutes)
-	cd bench && go run ./load cluster -crema $(CURDIR)/$(BIN) -dir $(CURDIR)/bin $(if $(OUT),-out $(OUT))
+bench: build bin/load ## measure crema beside redis-server, valkey-server and RIVAL=host:port (ONLY=get-p16 ROUNDS=5 FOR=1.2s OUT=file)
+	./bin/load suite -crema $(BIN) $(if $(RIVAL),-rival $(RIVAL)) $(if $(ONLY),-only '$(ONLY)') $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(FOR),-for $(FOR)) $(if $(OUT),-out $(OUT))
+
+bench-hits: build bin/load ## hit ratios of a full cache beside redis-server's allkeys-lfu and allkeys-lru (ONLY=zipf:1.01 OUT=file)
+	./bin/load hits -crema $(BIN) $(if $(ONLY),-only '$(ONLY)') $(if $(OUT),-out $(OUT))
+
+bench-churn: build bin/load ## RSS by used memory while sizes change and keys come and go, for 10m (FOR=…)
+	./bin/load churn -crema $(BIN) $(if $(FOR),-for $(FOR)) $(if $(OUT),-out $(OUT))
+
+bin/load: FORCE
+	cd bench && go build -o ../bin/load ./load
+
+bench-cluster: build bin/load ## measure three nodes beside redis-server (about five minutes)
+	./bin/load cluster -crema $(BIN) -dir bin $(if $(OUT),-out $(OUT))
+
+bench-sse: build ## how long from PUBLISH to 1000 event streams (FLAGS="-channels 1 -rate 20")
+	cd bench && go run ./sse -crema ../$(BIN) $(if $(FLAGS),$(FLAGS),-channels 20 -rate 200)
 
 fuzz: ## each fuzz target for fifty thousand inputs
 	bash .ci/fuzz
@@ -61,4 +76,4 @@ PLANTS := quorum fsync barrier verify cache expiry
 
 FORCE:
 
-.PHONY: help build run test race clients demo cluster proof proof-short proof-plants bench-cluster fuzz lint FORCE
+.PHONY: help build run test race clients demo cluster proof proof-short proof-plants bench bench-hits bench-churn bench-cluster bench-sse fuzz lint FORCE

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"crema/internal/durations"
 )
 
 // disk is how writing to the log goes.
@@ -22,6 +24,8 @@ import (
 type disk struct {
 	log  *slog.Logger
 	done <-chan struct{} // the node is closing
+
+	wrote durations.Histogram // what raft's main loop has waited for
 
 	starting atomic.Bool // Open is at work, and returns what insist would wait for
 
@@ -95,6 +99,7 @@ func (d *disk) begin() (ended func()) {
 	defer d.mu.Unlock()
 	d.writes = append(d.writes, began)
 	return func() {
+		d.wrote.Add(time.Since(began))
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		i := slices.Index(d.writes, began)

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"crema/internal/durations"
+
 	"github.com/hashicorp/raft"
 )
 
@@ -45,14 +47,15 @@ type Lag struct {
 }
 
 type counts struct {
-	entries, pendings, bytes, nanos atomic.Int64
+	entries, pendings, bytes atomic.Int64
+	took                     durations.Histogram
 }
 
 func (c *counts) entry(pendings, bytes int, took time.Duration) {
 	c.entries.Add(1)
 	c.pendings.Add(int64(pendings))
 	c.bytes.Add(int64(bytes))
-	c.nanos.Add(int64(took))
+	c.took.Add(took)
 }
 
 // Stats looks at one thing after the other.
@@ -61,7 +64,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		NodeID: n.dir.meta.node, Leader: leader, LeaderClient: n.book.of(leader).Client, State: "follower",
 		Entries: n.stats.entries.Load(), Pendings: n.stats.pendings.Load(), Bytes: n.stats.bytes.Load(),
-		LogTime:  time.Duration(n.stats.nanos.Load()),
+		LogTime:  time.Duration(n.stats.took.Nanos()),
 		LogBytes: fileSize(n.log.path), SnapBytes: n.snaps.size.Load(),
 		Rounds: n.lease.rounds.Load(), DiskError: n.disk.failure(),
 	}

@@ -50,5 +50,6 @@ if [ -n "${BROWSER:-}" ]; then # with a real browser too; needs chromium
 	echo
 	(cd "$here/progress" && npm ci --no-audit --no-fund --loglevel=error >/dev/null) || fail "npm ci failed in examples/progress"
 	node "$here/progress/browser.mjs" || code=1
+	CREMA="$(command -v "$crema")" node "$here/progress/direct.mjs" || code=1
 fi
 exit "$code"

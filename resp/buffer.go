@@ -61,11 +61,43 @@ func (r *Reader) Release() {
 	}
 }
 
+// Borrow lends the reader a buffer for as long as it takes to answer what is
+// read into it: one that serves many connections stays in the processor's
+// cache. A reader that is in the middle of a command goes on with its own.
+func (r *Reader) Borrow(buf []byte) {
+	if r.start == r.end {
+		r.swap(buf)
+		r.lent = true
+	}
+}
+
+// Return gives a borrowed buffer back, and one of the reader's own that is empty;
+// the words that Next returned are no longer valid. A half-read command moves
+// to a buffer of the reader's own.
+func (r *Reader) Return() {
+	switch {
+	case r.start == r.end:
+		r.swap(nil)
+	case r.lent:
+		r.move(newBuffer(r.end - r.start))
+		r.forgetWords()
+		r.lent = false
+	}
+}
+
+// free gives up the buffer in use, which is to be replaced.
+func (r *Reader) free(buf []byte) {
+	if !r.lent {
+		freeBuffer(buf)
+	}
+	r.lent = false
+}
+
 // swap replaces an empty buffer.
 func (r *Reader) swap(buf []byte) {
 	r.words = r.words[:0]
 	r.forgetWords()
-	freeBuffer(r.buf)
+	r.free(r.buf)
 	r.buf, r.full, r.waste = buf, false, 0
 	r.start, r.pos, r.seen, r.end, r.high = 0, 0, 0, 0, 0
 }
@@ -94,7 +126,7 @@ func (r *Reader) room() error {
 	old := r.buf
 	r.move(newBuffer(r.grownSize()))
 	r.forgetWords()
-	freeBuffer(old)
+	r.free(old)
 	return nil
 }
 

@@ -59,6 +59,7 @@ type Reader struct {
 	full  bool     // the last Read filled the buffer: a bigger one would have brought more
 	high  int      // the most bytes buffered since the buffer was last empty
 	waste int      // how often in a row that was little
+	lent  bool     // buf is somebody else's, see Borrow
 }
 
 // NewReader reads commands from src, at first with a stranger's limits.

@@ -107,6 +107,7 @@ func cmdDebug(c *conn, a *resp.Args) resp.Reply {
 		if err != nil || !(seconds > 0) { // Redis reads what is no number as 0
 			return resp.OK
 		}
+		c.detach()
 		timer := time.NewTimer(time.Duration(min(seconds, maxDebugSleep.Seconds()) * float64(time.Second)))
 		defer timer.Stop()
 		select {

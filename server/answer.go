@@ -25,6 +25,7 @@ const maxRunReplies = 4 << 20
 var (
 	proxyUser         = &user{name: defaultUser, noPass: true}
 	readOnlyProxyUser = &user{name: defaultUser, noPass: true, readOnly: true}
+	noWalkProxyUser   = &user{name: defaultUser, noPass: true, readOnly: true, noWalk: true}
 )
 
 // awaitLead returns the term in which this node leads, 0 if it does not. me is
@@ -77,7 +78,11 @@ func (s *Server) proxyFor(in *wire) *conn {
 	c.user.Store(proxyUser)
 	if flags&flagReadOnlyUser != 0 {
 		c.user.Store(readOnlyProxyUser)
+		if flags&flagNoWalk != 0 {
+			c.user.Store(noWalkProxyUser)
+		}
 	}
+	c.strict = flags&flagStrict != 0
 	c.run.term, c.lastIndex = term, 0
 	return c
 }

@@ -345,6 +345,7 @@ func (s *Server) killClients(asker *conn, match func(*conn) bool) (killed int) {
 			c.closing = true
 		} else {
 			c.close()
+			s.clients.remove(c) // it may be a moment before it notices
 		}
 	})
 	return killed

@@ -137,6 +137,9 @@ func (c *conn) flagLetters() string {
 // waiting is what is in the connection's outbox. Whoever is subscribed,
 // monitors or tracks has had one since before that could be seen.
 func (c *conn) waiting() (frames int, bytes int64) {
+	if c.stream != nil {
+		return c.stream.Pending()
+	}
 	if c.hasOutbox() {
 		return c.outbox.pending()
 	}
@@ -145,7 +148,7 @@ func (c *conn) waiting() (frames int, bytes int64) {
 
 // hasOutbox tells any goroutine that the connection's outbox may be used.
 func (c *conn) hasOutbox() bool {
-	return c.subscribed() || c.monitor.Load() || c.tracker.Load() != nil
+	return c.stream == nil && (c.subscribed() || c.monitor.Load() || c.tracker.Load() != nil)
 }
 
 // fd is the socket's file descriptor, -1 if it has none; the caller holds mu.

@@ -147,6 +147,7 @@ func (p *pause) wait(c *conn, row *command) bool {
 		if left <= 0 {
 			return true
 		}
+		c.detach()
 		timer := time.NewTimer(left)
 		select {
 		case <-changed:

@@ -69,6 +69,7 @@ func cremaRows() []command {
 		command{"digest", 2, change, noKeys, session(cmdCremaDigest)},
 		command{"save", -3, chunk, noKeys, session(cmdCremaOnLeader)},
 		command{"load", -4, chunk, noKeys, session(cmdCremaOnLeader)},
+		command{"history", -3, inspect | pubsubFlag, noKeys, session(cmdCremaHistory)},
 		command{"help", 2, loading | stale, noKeys, session(cmdCremaHelp)},
 	)}}
 }
@@ -109,16 +110,18 @@ func cmdCremaStatus(c *conn, _ *resp.Args) resp.Reply {
 //
 // OK is for a node that can serve: there is a leader that answers it, and what
 // the leader has committed is here.
-func cmdCremaHealth(c *conn, _ *resp.Args) resp.Reply {
-	m := c.srv.members()
+func cmdCremaHealth(c *conn, _ *resp.Args) resp.Reply { return c.srv.health() }
+
+func (s *Server) health() resp.Reply {
+	m := s.members()
 	if m == nil {
 		return resp.OK
 	}
-	members := c.srv.operateAnywhere(m, wordMembers)
+	members := s.operateAnywhere(m, wordMembers)
 	if members.IsError() {
 		return members
 	}
-	self := c.srv.nodeID()
+	self := s.nodeID()
 	for _, r := range members.Elems {
 		member := replyPairs(r)
 		if member["id"] != self {
@@ -398,5 +401,7 @@ func cmdCremaHelp(*conn, *resp.Args) resp.Reply {
 		"SAVE BEGIN | READ <transfer> <offset> | END <transfer>",
 		"    Take a copy of all pinned keys away, in chunks.",
 		"LOAD BEGIN <bytes> <sha256> | WRITE <transfer> <offset> <chunk> | APPLY <transfer> | END <transfer>",
-		"    Put a copy in the place of all keys, on every node.")
+		"    Put a copy in the place of all keys, on every node.",
+		"HISTORY <channel> [AFTER <id>] [COUNT <count>]",
+		"    Show the latest messages of a channel that has a history.")
 }

@@ -40,7 +40,7 @@ with a running redis-server by the conversations in `+"`server/testdata`"+`. Thi
 
 ## Commands
 
-What is not in this table answers Redis's unknown-command error: collections, streams, SORT, DUMP and RESTORE, ACL, MIGRATE,
+What is not in this table answers Redis's unknown-command error: collections, streams, SORT, DUMP and RESTORE, MIGRATE,
 functions, replication, modules.
 
 | group | command | what it does |

@@ -107,6 +107,7 @@ func (s *serverStats) reset() {
 	for _, n := range []interface{ Store(int64) }{
 		&s.connections, &s.rejected, &s.bytesIn, &s.bytesOut, &s.messages, &s.deliveries,
 		&s.outboxClosed, &s.protocolFails, &s.panics, &s.errorReplies, &s.authFails, &s.scriptsKilled,
+		&s.inDoubt, &s.held,
 	} {
 		n.Store(0)
 	}

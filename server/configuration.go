@@ -22,6 +22,18 @@ type Config struct {
 	TLSCACertFile  string // whom client certificates must come from
 	TLSAuthClients string // no, optional or yes (default, as in Redis, when a CA is given)
 
+	HTTPPort          int      // of the HTTP door; 0: none; negative: any free port
+	HTTPTLSPort       int      // the same with TLSCertFile and TLSKeyFile
+	HTTPBind          []string // addresses of both; default 127.0.0.1
+	RESTToken         string   // may do everything over HTTP; empty: one is made up, see Server.RESTToken
+	RESTReadonlyToken string   // may read single keys and subscribe
+	EventsSecret      string   // signs browsers' tokens, see server/gateway; empty: there are none
+
+	History       []string // GLOB=MESSAGES,AGE[,BYTES]: of which channels how many messages are kept
+	HistoryMemory int64    // bytes of all of them; default 64 MiB
+	MetricsOpen   bool     // /metrics asks for no token
+	Pprof         bool     // /debug/pprof for this machine, see pprof.go
+
 	RequirePass string // the default user's password; empty lets everybody in
 	Users       []User
 	Unprotected bool // protected-mode no: serve other hosts without a password
@@ -83,6 +95,9 @@ func (cfg *Config) complete() error {
 	default:
 		return fmt.Errorf("read-consistency must be linearizable, lease or local, not %q", cfg.ReadConsistency)
 	}
+	if cfg.HistoryMemory == 0 {
+		cfg.HistoryMemory = 64 << 20
+	}
 	if cfg.ShutdownGrace == 0 {
 		cfg.ShutdownGrace = 7 * time.Second
 	}
@@ -100,13 +115,19 @@ func (cfg *Config) complete() error {
 	default:
 		return fmt.Errorf("loglevel must be debug, info, warn or error, not %q", cfg.LogLevel)
 	}
-	if cfg.TLSPort == 0 && (cfg.TLSCertFile != "" || cfg.TLSKeyFile != "" || cfg.TLSCACertFile != "" || cfg.TLSAuthClients != "no") {
-		return fmt.Errorf("TLS certificates and tls-auth-clients need a tls-port")
+	if err := cfg.completeHTTP(); err != nil {
+		return err
+	}
+	if cfg.TLSPort == 0 && cfg.HTTPTLSPort == 0 && (cfg.TLSCertFile != "" || cfg.TLSKeyFile != "" || cfg.TLSCACertFile != "" || cfg.TLSAuthClients != "no") {
+		return fmt.Errorf("TLS certificates and tls-auth-clients need a tls-port or an http-tls-port")
 	}
 	switch cfg.TLSAuthClients {
 	case "no", "optional", "yes":
 	default:
 		return fmt.Errorf("tls-auth-clients must be no, optional or yes, not %q", cfg.TLSAuthClients)
+	}
+	if cfg.TLSPort == 0 && (cfg.TLSCACertFile != "" || cfg.TLSAuthClients != "no") {
+		return fmt.Errorf("tls-ca-cert-file and tls-auth-clients need a tls-port: HTTP clients show tokens")
 	}
 	if cfg.TLSPort != 0 && cfg.TLSAuthClients != "no" && cfg.TLSCACertFile == "" {
 		return fmt.Errorf("tls-auth-clients %s needs tls-ca-cert-file", cfg.TLSAuthClients)

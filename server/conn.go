@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"crema/resp"
+	"crema/server/gateway"
 	"crema/store"
 )
 
@@ -31,21 +33,21 @@ type place struct{ out, deferred int }
 // goroutine reads, evaluates and writes; it owns every field that is not
 // atomic and not under mu.
 type conn struct {
-	srv  *Server
-	id   int64
-	sock net.Conn
-	in   *resp.Reader
-	out  []byte // replies not written yet
-	args resp.Args
-	tx   store.Tx
-	open bool // tx is open: EXEC or a script is evaluating
+	srv    *Server
+	id     int64
+	sock   net.Conn
+	polled *socket // sock, if a poller watches it: serve has no goroutine of its own
+	in     *resp.Reader
+	out    []byte // replies not written yet
+	args   resp.Args
+	tx     store.Tx
+	open   bool // tx is open: EXEC or a script is evaluating
 
 	proto         int // 2 or 3
 	replyMode     replyMode
 	clock         clock // this run's reading
 	closing       bool  // close once out is flushed
 	dropped       bool  // closing, and out was thrown away
-	timed         bool  // the socket has a read deadline
 	multi         *multi
 	watch         store.Watch
 	watching      bool
@@ -55,6 +57,9 @@ type conn struct {
 	full          bool      // pinned entries alone filled maxmemory when EXEC or the script began
 	deferred      []message // PUBLISHed while tx is open; announced after commit
 	deferredBytes int64     // about what they cost
+
+	lent  *lent // its buffers in this turn, nil if they are its own
+	group group // commands to be evaluated together
 
 	// Where there are other nodes.
 	run        run        // commands that wait for their verdict
@@ -73,7 +78,7 @@ type conn struct {
 	db         atomic.Int32
 	user       atomic.Pointer[user] // nil until authenticated
 	lastRow    atomic.Pointer[command]
-	lastUsed   atomic.Int64 // unix ms
+	lastUsed   atomic.Int64 // unix ms, or inTurn
 	protoSeen  atomic.Int32 // proto, for others
 	queued     atomic.Int32 // commands in MULTI, -1 outside
 	watched    atomic.Int32 // keys under WATCH
@@ -98,6 +103,10 @@ type conn struct {
 	subs   subscriptions
 
 	redirected atomic.Pointer[outbox] // see pushRedirected
+
+	stream  *gateway.Queue // of an HTTP stream, in the place of outbox and sock; never changes
+	follows bool           // that stream is one of events
+	strict  bool           // what it reads is no older than any answer, whatever read-consistency says
 }
 
 type replyMode uint8
@@ -109,70 +118,130 @@ const (
 	replySkipNext           // nor the next one
 )
 
-// serve answers commands until the connection ends.
+// serve answers commands until the connection ends. It is for a connection
+// whose goroutine may wait; pollers serve the others.
 func (c *conn) serve() {
 	defer c.finish()
-	for {
-		c.clock = c.srv.readClock()
-		if t := c.tracker.Load(); t != nil {
-			t.begin()
-		}
-		for !c.closing && !c.killed.Load() {
-			words, ok, err := c.in.Next()
-			if err != nil {
-				c.protocolError(err)
-				break
-			}
-			if !ok {
-				break
-			}
-			c.execute(words)
-			if len(c.out) >= flushBytes && !c.flush() {
-				return
-			}
-		}
-		if !c.flush() || c.closing {
-			return
-		}
-		if t := c.tracker.Load(); t != nil {
-			t.rest()
-		}
-		c.release()
-		c.inBytes.Store(int64(c.in.MemoryUsage()))
-		c.outBytes.Store(int64(cap(c.out)))
-		if err := c.fill(); err != nil {
-			return
-		}
+	for c.turn() && c.fill() == nil {
 	}
 }
 
-// fill waits for the next bytes, for as long as the timeout allows.
-func (c *conn) fill() error {
-	set := c.srv.settings()
-	c.in.SetLimits(set.limits)
-	if t := set.timeout; t > 0 && c.subs.count() == 0 && !c.monitor.Load() {
-		c.sock.SetReadDeadline(time.Now().Add(t))
-		c.timed = true
-	} else if c.timed {
-		c.sock.SetReadDeadline(time.Time{})
-		c.timed = false
+// lent is what a connection may use during a turn: one pair of buffers serves
+// all of a poller's connections, so it is in the processor's cache and an idle
+// connection has none.
+type lent struct {
+	in, out []byte
+	group   group // empty
+}
+
+func newLent() *lent { return &lent{in: make([]byte, lentBytes)} }
+
+const lentBytes = 64 << 10
+
+func (c *conn) borrow(l *lent) {
+	if cap(l.out) > lentBytes {
+		l.out = nil
 	}
-	if c.srv.draining.Load() { // after the deadline: Shutdown sets its own after draining
+	c.lent, c.out, c.group = l, l.out, l.group
+	c.in.Borrow(l.in)
+}
+
+// turn answers everything that has arrived; false means that the connection is
+// over.
+func (c *conn) turn() bool {
+	c.clock = c.srv.readClock()
+	c.lastUsed.Store(inTurn)
+	if t := c.tracker.Load(); t != nil {
+		t.begin()
+	}
+	for !c.closing && !c.killed.Load() {
+		words, ok, err := c.in.Next()
+		if err != nil {
+			c.together()
+			c.protocolError(err)
+			break
+		}
+		if !ok {
+			break
+		}
+		if c.collect(words) {
+			if c.group.full() && !c.together() {
+				return false
+			}
+			continue
+		}
+		if !c.together() || c.closing {
+			break
+		}
+		c.execute(words)
+		if len(c.out) >= flushBytes && !c.flush() {
+			return false
+		}
+	}
+	if !c.together() || !c.flush() || c.closing {
+		return false
+	}
+	if t := c.tracker.Load(); t != nil {
+		t.rest()
+	}
+	c.release()
+	keep(&c.inBytes, int64(c.in.MemoryUsage()))
+	keep(&c.outBytes, int64(cap(c.out)))
+	if c.srv.settings().timeout > 0 {
+		c.clock.tick() // a client that takes long to read is not idle
+	}
+	c.lastUsed.Store(c.clock.base.Add(c.clock.now).UnixMilli())
+	return true
+}
+
+// keep stores what mostly is there already: to look is cheaper.
+func keep(at *atomic.Int64, n int64) {
+	if at.Load() != n {
+		at.Store(n)
+	}
+}
+
+// inTurn in conn.lastUsed: it is being used.
+const inTurn = math.MaxInt64
+
+// fill reads once. It waits for the client if the connection has a goroutine
+// of its own.
+func (c *conn) fill() error {
+	c.in.SetLimits(c.srv.settings().limits)
+	if c.srv.draining.Load() { // after stopReading at the latest
 		return net.ErrClosed
 	}
 	before := c.in.Buffered()
 	err := c.in.Fill()
 	c.srv.stats.bytesIn.Add(int64(c.in.Buffered() - before))
-	c.lastUsed.Store(time.Now().UnixMilli())
 	if errors.Is(err, resp.ErrQueryTooBig) {
 		c.srv.log.Warn("closing client over its query buffer limit", "id", c.id, "addr", c.addr)
+	}
+	if err == errAgain {
+		return nil
 	}
 	return err
 }
 
+// stopReading has a connection that waits for its client's next command end;
+// one that is answering reads no further.
+func (c *conn) stopReading() {
+	switch {
+	case c.polled != nil:
+		c.polled.stopReading()
+	case c.sock != nil:
+		c.sock.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
 // release gives an idle connection's memory back.
 func (c *conn) release() {
-	if cap(c.out) > keepOutBytes {
+	switch {
+	case c.lent != nil:
+		c.in.Return()
+		c.lent.out, c.lent.group = c.out[:0], c.group
+		c.lent, c.out, c.group = nil, nil, group{}
+	case cap(c.out) > keepOutBytes:
 		c.out = nil
 	}
 	c.args = resp.Args{} // its words belong to the reader
@@ -261,10 +330,19 @@ func (c *conn) flush() bool {
 	if c.sock == nil {
 		return true // the in-process door takes c.out itself
 	}
-	n, err := c.sock.Write(c.out)
+	n, err := c.write(c.out)
 	c.srv.stats.bytesOut.Add(int64(n))
 	c.out = c.out[:0]
 	return err == nil
+}
+
+// write writes to the socket. Where it has to wait for the client, it does so
+// behind the backs of the poller's other connections.
+func (c *conn) write(b []byte) (int, error) {
+	if c.polled != nil {
+		return c.polled.writeNow(b, c.detach)
+	}
+	return c.sock.Write(b)
 }
 
 // protocolError answers words that are no command; nothing after them can be
@@ -285,6 +363,9 @@ func (c *conn) close() {
 	c.closeOnce.Do(func() {
 		c.killed.Store(true)
 		close(c.done)
+		if c.stream != nil {
+			c.stream.Close(gateway.ErrEnded)
+		}
 		if c.sock != nil {
 			c.sock.Close()
 		}
@@ -300,7 +381,7 @@ func (c *conn) finish() {
 	c.unwatch()
 	for _, o := range [2]*outbox{c.outbox, c.redirected.Swap(closedOutbox)} {
 		if o != nil {
-			c.sock.SetWriteDeadline(time.Now().Add(drainFor))
+			c.detach() // not before: another connection may have made it a moment ago
 			o.drain()
 		}
 	}

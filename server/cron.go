@@ -14,8 +14,9 @@ const (
 	rateSamples = 16 // INFO's instantaneous figures are the mean of this many
 )
 
-// cron does what happens by the clock and not by a command: it feeds the rates
-// and closes subscribers that stay too slow. Serve starts it and ends it.
+// cron does what happens by the clock and not by a command: it feeds the rates,
+// closes subscribers that stay too slow and clients that say nothing, and sees
+// to it that nobody keeps a poller. Serve starts it and ends it.
 func (s *Server) cron(ctx context.Context) {
 	ticker := time.NewTicker(cronEvery)
 	defer ticker.Stop()
@@ -24,6 +25,10 @@ func (s *Server) cron(ctx context.Context) {
 		s.rates.sample(time.Now(), s.commandsRun(), s.stats.bytesIn.Load(), s.stats.bytesOut.Load())
 		s.rates.keep(s.store.Stats())
 		s.checkSlow()
+		s.closeIdle()
+		for _, p := range s.pollers {
+			p.relieve()
+		}
 		s.giveBack(&peak)
 		select {
 		case <-ctx.Done():
@@ -31,6 +36,20 @@ func (s *Server) cron(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// closeIdle applies the timeout to clients that neither ask nor listen.
+func (s *Server) closeIdle() {
+	timeout := s.settings().timeout
+	if timeout <= 0 {
+		return
+	}
+	since := time.Now().Add(-timeout).UnixMilli()
+	s.clients.each(func(c *conn) {
+		if c.sock != nil && c.lastUsed.Load() < since && !c.subscribed() && !c.monitor.Load() {
+			c.close()
+		}
+	})
 }
 
 // giveBack returns memory to the system after much of what was kept has gone: the
@@ -51,7 +70,7 @@ const giveBackBytes = 64 << 20
 // commandsRun counts every command since the last CONFIG RESETSTAT.
 func (s *Server) commandsRun() (n int64) {
 	for _, row := range s.table.byName {
-		n += row.stat.calls.Load()
+		n += row.stat.calls()
 	}
 	return n
 }

@@ -9,6 +9,9 @@ var serverDocs = map[string]doc{
 	"command|getkeys":         {since: "2.8.13", cost: "O(N) with N words", does: "Finds the keys in a whole command."},
 	"command|docs":            {since: "7.0.0", cost: "O(N) with N commands asked for", does: "Documents commands for people.", syntax: "[command-name...]", tips: "nondeterministic_output_order"},
 	"command|help":            {since: "5.0.0", cost: "O(1)", does: "Says what each subcommand does."},
+	"acl":                     {since: "6.0.0", cost: "That of the subcommand.", does: "Tokens for HTTP; users are given when the server starts."},
+	"acl|help":                {since: "6.0.0", cost: "O(1)", does: "Says what each subcommand does."},
+	"acl|resttoken":           {since: "6.0.0", cost: "O(1)", does: "Tells the token for HTTP requests of a user.", syntax: "username password"},
 	"swapdb":                  {since: "4.0.0", cost: "O(N) with N watched keys in both", does: "Lets two databases change places.", syntax: "index1:int index2:int"},
 	"dbsize":                  {since: "1.0.0", cost: "O(1)", does: "Counts the keys of the database.", tips: "request_policy:all_shards response_policy:agg_sum"},
 	"flushdb":                 {since: "1.0.0", cost: "O(N) with N keys", does: "Deletes every key of the database.", syntax: "[async(ASYNC | SYNC)]", tips: "request_policy:all_shards response_policy:all_succeeded"},
@@ -91,5 +94,6 @@ var clusterDocs = map[string]doc{
 	"crema|digest":   {since: "0.1.0", cost: "O(N) with N pinned keys", does: "Tells a checksum of this node's pinned keys."},
 	"crema|save":     {since: "0.1.0", cost: "O(N) with N pinned keys", does: "Takes a copy of all pinned keys away, in chunks.", syntax: "step(BEGIN | read{READ transfer offset:int} | END transfer)"},
 	"crema|load":     {since: "0.1.0", cost: "O(N) with N pinned keys", does: "Puts a copy in the place of all keys, in chunks.", syntax: "step(begin{BEGIN bytes:int sha256} | write{WRITE transfer offset:int chunk} | APPLY transfer | END transfer)"},
+	"crema|history":  {since: "0.1.0", cost: "O(N) with N messages kept of the channel", does: "Shows the latest messages of a channel that has a history.", syntax: "channel [after{AFTER id}] [count{COUNT count:int}]"},
 	"crema|help":     {since: "0.1.0", cost: "O(1)", does: "Says what each subcommand does."},
 }

@@ -1,5 +1,7 @@
 package server
 
+import "crema/server/gateway"
+
 // WatchSessions counts what other nodes' clients watch here.
 func (s *Server) WatchSessions() (n int) {
 	s.sessions.mu.Lock()
@@ -9,3 +11,9 @@ func (s *Server) WatchSessions() (n int) {
 	}
 	return n
 }
+
+// HTTPStats is what the HTTP door counts.
+func HTTPStats(s *Server) *gateway.Stats { return &s.http.Stats }
+
+// HTTPHandler answers requests without a port.
+func HTTPHandler(s *Server) *gateway.Gateway { return s.http }

@@ -34,6 +34,8 @@ const (
 	flagNoTouch      = 1 << iota // CLIENT NO-TOUCH
 	flagReadOnlyUser             // scripts may read only
 	flagRESP3
+	flagStrict // conn.strict
+	flagNoWalk // user.noWalk
 )
 
 const (
@@ -53,6 +55,12 @@ func (c *conn) head(kind byte, node string, room int) []byte {
 	}
 	if u := c.user.Load(); u == nil || u.readOnly {
 		flags |= flagReadOnlyUser
+		if u != nil && u.noWalk {
+			flags |= flagNoWalk
+		}
+	}
+	if c.strict {
+		flags |= flagStrict
 	}
 	if c.proto == 3 {
 		flags |= flagRESP3

@@ -43,11 +43,21 @@ tx       = MULTI | MULTI | EXEC | EXEC | EXEC | DISCARD | WATCH $k $k* | WATCH $
 
 script   = EVAL $get 1 $k | EVAL $set 1 $k $v | EVAL $setpx 1 $k $v $ms | EVAL $unlock 1 $k $v | EVAL $many2 2 $k $k $v | EVAL $incr 1 $k $int | EVAL $half 2 $k $k $v
 script   = EVAL $any 0 $inner | EVAL $any 0 $inner | EVAL $anyp 0 $inner | EVAL_RO $any 0 $inner | EVAL_RO $get 1 $k | EVAL $wild 0 $k $v | EVAL $ttl 1 $k | EVAL $float2 0 $float
+script   = EVAL $lockall 2 $k $k $v $ms | EVAL $holdall 2 $k $k $v $ms | EVAL $freeall 2 $k $k $v | EVAL $free 1 $k $v | EVAL $hold 1 $k $v $ms
+script   = EVAL $take 1 $k $v $ms | EVAL $longer 1 $k $v $ms 0 | EVAL $longer 1 $k $v $ms 1 | EVAL $add 1 $k $v $secs
 inner    = $string | $string | $key | $expiry | $many | $db | $server | $wrong
 get      = "return redis.call('get', KEYS[1])"
 set      = "return redis.call('set', KEYS[1], ARGV[1])"
 setpx    = "return redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX')"
 unlock   = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
+lockall  = "for i, key in ipairs(KEYS) do if redis.call('exists', key) == 1 then return 0 end end for i, key in ipairs(KEYS) do redis.call('set', key, ARGV[1], 'PX', ARGV[2]) end return #KEYS"
+holdall  = "for i, key in ipairs(KEYS) do if redis.call('get', key) ~= ARGV[1] then return 0 end end for i, key in ipairs(KEYS) do redis.call('set', key, ARGV[1], 'PX', ARGV[2]) end return #KEYS"
+freeall  = "local n = 0 for i, key in ipairs(KEYS) do if redis.call('get', key) == ARGV[1] then redis.pcall('del', key) n = n + 1 end end return n"
+free     = "local v = redis.call('GET', KEYS[1]) if v == ARGV[1] then return redis.call('DEL', KEYS[1]) elseif v == false then return -1 else return 0 end"
+hold     = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) elseif redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return 1 else return 0 end"
+take     = "return redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])"
+longer   = "local t = redis.call('get', KEYS[1]) if not t or t ~= ARGV[1] then return 0 end local e = redis.call('pttl', KEYS[1]) if not e then e = 0 end if e < 0 then return 0 end local n = ARGV[2] if ARGV[3] == '0' then n = ARGV[2] + e end redis.call('pexpire', KEYS[1], n) return 1"
+add      = "return redis.call('exists', KEYS[1]) < 1 and redis.call('setex', KEYS[1], ARGV[2], ARGV[1])"
 many2    = "redis.call('mset', KEYS[1], ARGV[1], KEYS[2], ARGV[1]) redis.call('append', KEYS[2], 'x') return redis.call('mget', KEYS[1], KEYS[2], 'none')"
 incr     = "local n = redis.call('incrby', KEYS[1], ARGV[1]) return {n, tostring(n), redis.call('exists', KEYS[1])}"
 half     = "redis.call('set', KEYS[1], ARGV[1]) redis.call('incr', KEYS[2]) return redis.call('get', KEYS[1])"

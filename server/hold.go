@@ -26,7 +26,10 @@ func (c *conn) holdOn(h *hold, since time.Time, term uint64, node string) bool {
 	}
 	if h.until.IsZero() {
 		h.until, h.pause = since.Add(holdFor), firstPause
+		c.srv.stats.held.Add(1)
 	}
+	c.srv.stats.holding.Add(1)
+	defer c.srv.stats.holding.Add(-1)
 	paused := false
 	for {
 		changed := c.srv.cluster.Changed()

@@ -312,7 +312,7 @@ func infoCPU(t *infoText) {
 func (t *infoText) eachRun(visit func(row *command)) {
 	for _, name := range slices.Sorted(maps.Keys(t.s.table.byName)) {
 		row := t.s.table.byName[name]
-		if row.stat.calls.Load()+row.stat.rejected.Load() > 0 {
+		if row.stat.calls()+row.stat.rejected.Load() > 0 {
 			visit(row)
 		}
 	}
@@ -320,7 +320,7 @@ func (t *infoText) eachRun(visit func(row *command)) {
 
 func infoCommands(t *infoText) {
 	t.eachRun(func(row *command) {
-		calls, us := row.stat.calls.Load(), float64(row.stat.nanos.Load())/1000
+		calls, us := row.stat.calls(), float64(row.stat.nanos.Load())/1000
 		perCall := 0.0
 		if calls > 0 {
 			perCall = us / float64(calls)
@@ -356,7 +356,7 @@ func infoLatency(t *infoText) {
 		return
 	}
 	t.eachRun(func(row *command) {
-		if row.stat.calls.Load() == 0 {
+		if row.stat.calls() == 0 {
 			return
 		}
 		fmt.Fprintf(t, "latency_percentiles_usec_%s:p50=%.3f,p99=%.3f,p99.9=%.3f\r\n", row.name,
@@ -401,8 +401,8 @@ func infoCrema(t *infoText) {
 	t.line("cache_window_bytes", st.WindowBytes)
 	t.line("cache_main_keys", st.MainEntries)
 	t.line("cache_main_bytes", st.MainBytes)
-	t.line("cache_offered", st.Offered)
-	t.line("cache_refused", st.Refused)
+	t.line("cache_promoted", st.Promoted)
+	t.line("cache_unread", st.Unread)
 	t.line("cache_displaced", st.Displaced)
 	t.line("messages_published", stats.messages.Load())
 	t.line("messages_delivered", stats.deliveries.Load())
@@ -411,4 +411,5 @@ func infoCrema(t *infoText) {
 	t.line("protocol_errors", stats.protocolFails.Load())
 	t.line("scripts_stopped", stats.scriptsKilled.Load())
 	t.line("command_panics", stats.panics.Load())
+	t.s.pubsub.histories.info(t)
 }

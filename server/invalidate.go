@@ -170,8 +170,9 @@ func (c *conn) pushRedirected(frame []byte) {
 	o := c.redirected.Load()
 	if o == nil {
 		o = newOutbox(c.sock, c.outboxLimit, c.tooSlow, &c.srv.stats.bytesOut)
-		if !c.redirected.CompareAndSwap(nil, o) {
-			o.drain()
+		if c.redirected.CompareAndSwap(nil, o) {
+			o.start()
+		} else {
 			o = c.redirected.Load()
 		}
 	}

@@ -161,7 +161,7 @@ func (s *Server) closeEntry() {
 	s.draining.Store(true)
 }
 
-// welcome starts a connection's goroutine, or says why not.
+// welcome has a connection served, or says why not.
 func (s *Server) welcome(l net.Listener, sock net.Conn) {
 	if t, ok := sock.(*net.TCPConn); ok {
 		idle := s.settings().tcpKeepalive
@@ -173,6 +173,8 @@ func (s *Server) welcome(l net.Listener, sock net.Conn) {
 		// see c. They write nothing to it before the handshake: who has not
 		// sent a command neither subscribes nor speaks RESP3.
 		sock = tls.Server(sock, tlsl.config)
+	} else {
+		sock = s.poll(sock)
 	}
 	c := s.newConn(sock)
 	c.unix = sock.LocalAddr().Network() == "unix"
@@ -195,6 +197,13 @@ func (s *Server) welcome(l net.Listener, sock net.Conn) {
 	if !s.enter() { // behind clients.add: Shutdown knows of all whom it waits for
 		s.clients.remove(c)
 		c.close()
+		return
+	}
+	if c.polled != nil {
+		if !c.polled.poller.watch(c) { // CLIENT KILL was faster, most likely
+			c.finish()
+			s.conns.Done()
+		}
 		return
 	}
 	go func() {
@@ -257,6 +266,7 @@ func (s *Server) newConn(sock net.Conn) *conn {
 		c.addr, c.laddr = sock.RemoteAddr().String(), sock.LocalAddr().String()
 		c.in = s.newReader(sock, c.user.Load() != nil)
 	}
+	c.polled, _ = sock.(*socket)
 	return c
 }
 

@@ -174,6 +174,7 @@ const purgeEvery = time.Second
 // MEMORY PURGE
 func cmdMemoryPurge(c *conn, _ *resp.Args) resp.Reply {
 	if c.srv.rates.mayPurge(time.Now()) {
+		c.detach() // it takes a collection
 		debug.FreeOSMemory()
 	}
 	return resp.OK

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"crema/resp"
+	"crema/server/gateway"
 )
 
 // monitors are the connections that watch every command.
@@ -21,7 +22,7 @@ func monitorRows() []command {
 
 // MONITOR
 func cmdMonitor(c *conn, _ *resp.Args) resp.Reply {
-	if c.sock == nil {
+	if c.sock == nil && c.stream == nil {
 		return resp.ErrNoPushDoor
 	}
 	if c.open {
@@ -40,7 +41,9 @@ func cmdMonitor(c *conn, _ *resp.Args) resp.Reply {
 func (m *monitors) join(c *conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c.replyMode == replyOn {
+	if c.stream != nil {
+		c.stream.Push(&gateway.Message{Kind: gateway.Shown, Payload: []byte(`"OK"`)})
+	} else if c.replyMode == replyOn {
 		c.outbox.push(resp.Append(nil, resp.OK, c.proto))
 	}
 	if m.all == nil {
@@ -91,7 +94,15 @@ func (m *monitors) feed(c *conn, words [][]byte) {
 	line = append(line, "\r\n"...)
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	var shared *gateway.Message // by streams
 	for to := range m.all {
+		if to.stream != nil {
+			if shared == nil {
+				shared = &gateway.Message{Kind: gateway.Shown, Payload: line[1 : len(line)-len("\r\n")]}
+			}
+			to.stream.Push(shared)
+			continue
+		}
 		to.outbox.push(line)
 	}
 }

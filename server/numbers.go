@@ -2,7 +2,6 @@ package server
 
 import (
 	"math"
-	"strconv"
 
 	"crema/resp"
 	"crema/store"
@@ -59,7 +58,7 @@ func increment(tx *store.Tx, key []byte, by int64) resp.Reply {
 		return resp.ErrIncrOverflow
 	}
 	n += by
-	tx.Put(key, store.Put{Value: strconv.AppendInt(nil, n, 10), Deadline: old.Deadline, Sure: true})
+	tx.Put(key, store.Put{Value: tx.Integer(n), Deadline: old.Deadline, Sure: true})
 	tx.Notify(store.ClassString, "incrby", key)
 	return resp.Int(n)
 }

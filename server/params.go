@@ -34,6 +34,8 @@ var params = []param{
 	fixedParam("databases", func(*Server) string { return strconv.Itoa(store.NumDBs) }),
 	{"appendonly", func(*Server, *settings) string { return "no" }, onlyParam("no")},
 	{"enable-debug-command", func(_ *Server, set *settings) string { return set.debugCommand }, nil},
+	fixedParam("http-port", func(s *Server) string { return strconv.Itoa(max(s.cfg.HTTPPort, 0)) }),
+	fixedParam("http-tls-port", func(s *Server) string { return strconv.Itoa(max(s.cfg.HTTPTLSPort, 0)) }),
 	boolParam("latency-tracking", func(set *settings) *bool { return &set.latencyTrack }),
 	numberParam("latency-monitor-threshold", 0, math.MaxInt64, func(set *settings) number { return millis{&set.latencyAfter} }),
 	{"loglevel", func(_ *Server, set *settings) string { return redisLogLevel(set.logLevel) }, setLogLevel},

@@ -91,6 +91,7 @@ const (
 	requestKill               // SCRIPT KILL
 	requestHear               // a frame, to be answered when it was heard
 	requestCluster            // an operator's change of the cluster
+	requestHistory            // messages that a node lacks: history_peers.go
 )
 
 const (
@@ -193,6 +194,8 @@ func (p *peers) Answer(node string, request []byte) []byte {
 		return []byte{answerDone}
 	case kind == requestCluster:
 		return p.s.answerOperator(body)
+	case kind == requestHistory:
+		return p.s.pubsub.histories.answer(body)
 	}
 	return nil // of a version to come: no answer is one that nobody understands
 }
@@ -220,6 +223,7 @@ func (p *peers) Linked(node string) {
 		return
 	}
 	p.s.relay.linked(node)
+	p.s.pubsub.histories.linked(node)
 	p.s.tellScripts(node)
 	p.change(func(nodes []string) []string { return append(nodes, node) })
 }
@@ -232,6 +236,7 @@ func (p *peers) Unlinked(node string) {
 		return slices.DeleteFunc(nodes, func(n string) bool { return n == node })
 	})
 	p.s.relay.unlinked(node)
+	p.s.pubsub.histories.unlinked(node)
 }
 
 func (p *peers) Left(node string) {
@@ -240,6 +245,7 @@ func (p *peers) Left(node string) {
 	}
 	p.s.sessions.left(p.s.store, node)
 	p.s.relay.left(node)
+	p.s.pubsub.histories.left(node)
 }
 
 func (p *peers) change(edit func([]string) []string) {

@@ -5,13 +5,15 @@ import (
 	"sync/atomic"
 
 	"crema/resp"
+	"crema/server/gateway"
 	"crema/store"
 )
 
 // pubsub knows who listens to what.
 type pubsub struct {
-	srv   *Server
-	relay *relay // nil without other nodes
+	srv       *Server
+	relay     *relay     // nil without other nodes
+	histories *histories // nil if nothing is kept
 
 	mu sync.RWMutex // guards what follows; taken after shard locks, before an outbox's
 	audiences
@@ -72,6 +74,7 @@ type arrival struct {
 	sp    *space
 	name  string
 	frame []byte // its confirmation
+	count int    // that it tells
 }
 
 // count is how many subscriptions of all kinds there are.
@@ -139,9 +142,10 @@ func (p *pubsub) subscribe(c *conn, sp *space, name []byte) {
 		c.confirm(sp.subscribed, resp.Bulk(name), sp.count(&c.subs))
 		return
 	}
-	frame := confirmation(sp.subscribed, resp.Bulk(name), sp.count(&c.subs), c.proto)
+	n := sp.count(&c.subs)
+	a := arrival{sp, owned, confirmation(sp.subscribed, resp.Bulk(name), n, c.proto), n}
 	if p.relay != nil {
-		c.subs.arrivals = append(c.subs.arrivals, arrival{sp, owned, frame})
+		c.subs.arrivals = append(c.subs.arrivals, a)
 		if len(c.subs.arrivals) >= maxArrivals {
 			c.arrive()
 		}
@@ -153,7 +157,7 @@ func (p *pubsub) subscribe(c *conn, sp *space, name []byte) {
 	// subscriber.
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.outbox.push(frame)
+	c.confirmArrival(a)
 	p.join(c, sp, owned)
 }
 
@@ -259,6 +263,10 @@ func confirmation(kind string, name resp.Reply, count, proto int) []byte {
 type message struct {
 	sharded          bool
 	channel, payload []byte
+
+	place gateway.Place    // in its origin's history; Seq is 0 if it is in none, and event streams are told by publishHere
+	at    gateway.Position // of this node then
+	event *gateway.Message // what they share, made for the first
 }
 
 // of visits those who hear a message, with the words of what they get.
@@ -283,6 +291,9 @@ func (a *audiences) of(m message, visit func(to map[*conn]struct{}, words ...res
 // publish hands a message to everybody who listens, on whichever node, and
 // counts them.
 func (p *pubsub) publish(m message) (receivers int) {
+	if p.histories != nil && !m.sharded {
+		return p.histories.publish(m)
+	}
 	receivers = p.publishHere(m)
 	if p.relay != nil {
 		receivers += p.relay.publish(m)
@@ -295,8 +306,27 @@ func (p *pubsub) publish(m message) (receivers int) {
 func (p *pubsub) publishHere(m message) (receivers int) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	p.of(m, func(to map[*conn]struct{}, words ...resp.Reply) { receivers += p.deliver(to, words) })
+	p.of(m, func(to map[*conn]struct{}, words ...resp.Reply) { receivers += p.deliver(to, words, &m) })
 	return receivers
+}
+
+// follow tells event streams of a channel.
+func (p *pubsub) follow(event *gateway.Message) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	push := func(to map[*conn]struct{}) {
+		for c := range to {
+			if c.follows {
+				c.stream.Push(event)
+			}
+		}
+	}
+	push(p.channels[string(event.Channel)])
+	for pattern, to := range p.patterns {
+		if resp.Match([]byte(pattern), event.Channel, false) {
+			push(to)
+		}
+	}
 }
 
 // receivers counts who would get a message of c's, c itself included if it is
@@ -313,13 +343,33 @@ func (p *pubsub) receivers(c *conn, m message) (n int) {
 	return n
 }
 
-// deliver pushes one frame to each listener; the caller holds mu.
-func (p *pubsub) deliver(to map[*conn]struct{}, words []resp.Reply) int {
-	var frames [4][]byte // by protocol
+// deliver pushes one frame to each listener; the caller holds mu. Event streams
+// are told of what is in a history in its order, by follow.
+func (p *pubsub) deliver(to map[*conn]struct{}, words []resp.Reply, m *message) int {
+	var frames [4][]byte        // by protocol
+	var shared *gateway.Message // by streams
 	for c := range to {
+		if c.follows {
+			if m.place.Seq == 0 {
+				if m.event == nil {
+					m.event = streamMessage(words[len(words)-2:])
+					m.event.Mark = &gateway.Mark{Position: m.at}
+				}
+				c.stream.Push(m.event)
+			}
+			continue
+		}
+		if c.stream != nil {
+			if shared == nil {
+				shared = streamMessage(words)
+			}
+			c.stream.Push(shared)
+			continue
+		}
 		proto := int(c.protoSeen.Load())
 		if frames[proto] == nil {
-			frames[proto] = resp.Append(nil, resp.Push(words...), proto)
+			push := resp.Push(words...)
+			frames[proto] = resp.Append(make([]byte, 0, push.Size()), push, proto)
 		}
 		c.outbox.push(frames[proto])
 	}
@@ -358,11 +408,15 @@ func (p *pubsub) announce(events []store.Event, wanted store.EventClass) {
 // needOutbox makes sure that messages can reach the connection. What it still
 // has to say goes first, for which this may wait: no lock may be held.
 func (c *conn) needOutbox() {
+	if c.stream != nil {
+		return
+	}
 	if !c.open {
 		c.flush()
 	}
 	if c.outbox == nil {
 		c.outbox = newOutbox(c.sock, c.outboxLimit, c.tooSlow, &c.srv.stats.bytesOut)
+		c.outbox.start()
 	}
 }
 
@@ -373,7 +427,7 @@ func (c *conn) say(frame []byte) bool {
 	if c.open || c.subs.count() > 0 || c.monitor.Load() {
 		return c.outbox.push(frame)
 	}
-	return c.outbox.reply(frame)
+	return c.outbox.reply(frame, c.detach)
 }
 
 // tooSlow gives up a client whose messages do not fit its outbox any more.

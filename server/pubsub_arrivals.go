@@ -68,7 +68,7 @@ func (c *conn) arrive() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, a := range s.arrivals {
-		c.outbox.push(a.frame)
+		c.confirmArrival(a)
 		p.join(c, a.sp, a.name)
 	}
 	s.arrivals = nil

@@ -93,7 +93,7 @@ func (c *conn) dropDeferred() {
 // SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE name [name …]
 func subscribe(sp *space) func(*conn, *resp.Args) resp.Reply {
 	return func(c *conn, a *resp.Args) resp.Reply {
-		if c.sock == nil {
+		if c.sock == nil && c.stream == nil {
 			return resp.ErrNoPushDoor
 		}
 		if sp == shardSpace && c.open {

@@ -78,6 +78,8 @@ const (
 	frameInterestAck                      // so much of it is known
 	frameTouched                          // keys that have changed
 	frameTouchedAll                       // all of them may have
+	frameKept                             // PUBLISH to a channel with a history
+	frameHistory                          // how far a node has come: history_peers.go
 )
 
 const (
@@ -171,6 +173,10 @@ func (r *relay) hear(node string, frame []byte) {
 	switch frame[0] {
 	case frameMessage, frameShardMessage:
 		r.hearMessage(&f, frame[0] == frameShardMessage)
+	case frameKept:
+		r.hearKept(node, &f)
+	case frameHistory:
+		r.srv.pubsub.histories.hearMark(node, &f)
 	case frameInterest:
 		r.hearInterest(node, &f)
 	case frameInterestAck:

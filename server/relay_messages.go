@@ -1,6 +1,11 @@
 package server
 
-import "crema/resp"
+import (
+	"encoding/binary"
+
+	"crema/resp"
+	"crema/server/gateway"
+)
 
 // publish posts a message to the peers with listeners, and counts these. Of one
 // publisher the messages arrive everywhere in its order: it calls this for one
@@ -15,7 +20,7 @@ func (r *relay) publish(m message) (receivers int) {
 	to := few[:0]
 	r.mu.RLock()
 	for node, p := range r.peers {
-		if n := p.heard.listeners(m); n > 0 {
+		if n := p.heard.listeners(m); n > 0 || m.place.Seq > 0 && p.up { // every node has the histories
 			to = append(to, target{node, n})
 		}
 	}
@@ -49,8 +54,12 @@ func (r *relay) receivers(m message) (n int64) {
 }
 
 func messageFrame(m message) []byte {
-	frame := make([]byte, 1, 1+2*10+len(m.channel)+len(m.payload))
+	frame := make([]byte, 1, 1+4*10+len(m.channel)+len(m.payload))
 	frame[0] = frameMessage
+	if m.place.Seq > 0 {
+		frame[0] = frameKept
+		frame = binary.AppendUvarint(binary.AppendUvarint(frame, uint64(m.place.Origin)), m.place.Seq)
+	}
 	if m.sharded {
 		frame[0] = frameShardMessage
 	}
@@ -64,6 +73,23 @@ func (r *relay) hearMessage(f *wire, sharded bool) {
 	}
 	r.stats.in.Add(1)
 	r.srv.pubsub.publishHere(m)
+}
+
+// hearKept hears a message whose place in its origin's history comes first.
+func (r *relay) hearKept(node string, f *wire) {
+	m := message{place: f.place(), channel: f.word(), payload: f.word()}
+	if f.bad {
+		return
+	}
+	r.stats.in.Add(1)
+	h := r.srv.pubsub.histories
+	if h == nil {
+		m.place = gateway.Place{}
+	}
+	r.srv.pubsub.publishHere(m)
+	if h != nil {
+		h.hear(node, m)
+	}
 }
 
 // names visits what the peers' clients listen to in a space, some more than once.

@@ -218,7 +218,7 @@ func (s *Server) observe(c *conn, row *command, words [][]byte, d time.Duration,
 }
 
 // redacted hides the passwords among words: what follows AUTH, alone or in
-// HELLO, and the new password of CONFIG SET.
+// HELLO, the new password of CONFIG SET, and that of ACL RESTTOKEN.
 func redacted(words [][]byte) [][]byte {
 	shown := slices.Clone(words)
 	hide := func(i int) {
@@ -233,6 +233,8 @@ func redacted(words [][]byte) [][]byte {
 			hide(i + 2)
 		case resp.EqualFold(words[i], "REQUIREPASS"):
 			hide(i + 1)
+		case resp.EqualFold(words[i], "RESTTOKEN"):
+			hide(i + 2)
 		}
 	}
 	return shown

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"sync"
 
 	"crema/resp"
@@ -14,19 +12,19 @@ import (
 // scripts runs Lua. A script evaluates in one Tx that latches every shard, so
 // it is atomic to every other client and may touch keys it did not declare;
 // nothing it did is in the store before it ended, so it can be stopped at any
-// time without a trace.
+// time without a trace. The scripts of lock libraries need no Lua (native.go).
 type scripts struct {
 	engine *script.Engine
 
 	mu      sync.Mutex // guards what follows
-	running context.CancelCauseFunc
-	closed  bool // the server is going down: scripts end as they begin
+	running *brake     // of the script that runs, nil if none does
+	closed  bool       // the server is going down: scripts end as they begin
 }
 
 func newScripts() *scripts { return &scripts{engine: script.New(script.DefaultLimits)} }
 
 // share has other nodes told of scripts. It is called before there are any.
-func (s *scripts) share(tell func(source []byte)) { s.engine.KeepSources(tell) }
+func (s *scripts) share(tell func(source []byte)) { s.engine.Tell(tell) }
 
 // kill stops the running script; false means that there is none.
 func (s *scripts) kill() bool {
@@ -35,7 +33,7 @@ func (s *scripts) kill() bool {
 	if s.running == nil {
 		return false
 	}
-	s.running(script.ErrKilled)
+	s.running.stop(script.ErrKilled)
 	return true
 }
 
@@ -83,15 +81,15 @@ func (c *conn) evalSource(a *resp.Args, readOnly bool) resp.Reply {
 	if bad.IsError() {
 		return bad
 	}
-	sha, err := c.srv.scripts.engine.Prepare(source)
+	s, err := c.srv.scripts.engine.Prepare(source)
 	if err != nil {
 		return resp.Error(err.Error())
 	}
-	return c.runScript(sha, source, keys, argv, readOnly)
+	return c.runScript(s, source, keys, argv, readOnly)
 }
 
 func (c *conn) evalSHA(a *resp.Args, readOnly bool) resp.Reply {
-	sha := resp.Lower(a.Bytes())
+	sha := a.Bytes()
 	if len(sha) != shaDigits {
 		return resp.ErrNoScript // before numkeys is looked at, as in Redis
 	}
@@ -99,10 +97,11 @@ func (c *conn) evalSHA(a *resp.Args, readOnly bool) resp.Reply {
 	if bad.IsError() {
 		return bad
 	}
-	if !c.srv.scripts.engine.Exists(sha) {
+	s := c.srv.scripts.engine.Find(sha)
+	if s == nil {
 		return resp.ErrNoScript
 	}
-	return c.runScript(sha, nil, keys, argv, readOnly)
+	return c.runScript(s, nil, keys, argv, readOnly)
 }
 
 // shaDigits is how long a SHA-1 is in hexadecimal.
@@ -125,9 +124,9 @@ func scriptWords(a *resp.Args) (keys, argv [][]byte, bad resp.Reply) {
 
 // runScript evaluates a script, in a Tx of its own or in EXEC's. source is nil if
 // only its SHA-1 was given.
-func (c *conn) runScript(sha string, source []byte, keys, argv [][]byte, readOnly bool) resp.Reply {
+func (c *conn) runScript(s *script.Script, source []byte, keys, argv [][]byte, readOnly bool) resp.Reply {
 	c.srv.monitors.feed(c, c.args.Words) // now, so that it is shown before the commands inside
-	flags := c.srv.scripts.engine.Flags(sha)
+	flags := s.Flags
 	if readOnly && flags.Declared && !flags.NoWrites {
 		return resp.ErrWriteScriptRO
 	}
@@ -138,32 +137,48 @@ func (c *conn) runScript(sha string, source []byte, keys, argv [][]byte, readOnl
 	if c.full && flags.Declared && !flags.AllowOOM && !flags.NoWrites {
 		return resp.ErrScriptOOM
 	}
+	if n, ok := s.Native.(*nativeScript); ok && !readOnly && n.suits(c, keys, argv) {
+		if !alone {
+			return c.runNative(n, keys, argv)
+		}
+		return c.runAlone(c.nativeScope(keys), keys, true, func() (resp.Reply, error) {
+			return c.runNative(n, keys, argv), nil
+		})
+	}
 	h := &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM}
 	if !alone {
-		reply, err := c.runLua(h, sha, source, keys, argv)
+		reply, err := c.runLua(h, s, source, keys, argv)
 		if err != nil {
 			c.aborted = reply // EXEC discards everything
 		}
 		return reply
 	}
+	scope := store.Scope{
+		Shards: store.AllShards, Latch: true, PinAll: true,
+		NoTouch: c.noTouch.Load(), Ahead: c.srv.cluster != nil && (!h.readOnly || c.run.last != nil),
+	}
+	return c.runAlone(scope, keys, !h.readOnly, func() (resp.Reply, error) {
+		return c.runLua(h, s, source, keys, argv)
+	})
+}
+
+// runAlone gives a script a Tx of its own. An error of run is why it was
+// stopped, and nothing of it happens.
+func (c *conn) runAlone(scope store.Scope, keys [][]byte, writes bool, run func() (resp.Reply, error)) resp.Reply {
 	defer c.tx.End()
 	for {
-		scope := store.Scope{
-			Shards: store.AllShards, Latch: true, PinAll: true,
-			NoTouch: c.noTouch.Load(), Ahead: c.srv.cluster != nil && (!h.readOnly || c.run.last != nil),
-		}
 		if err := c.begin(scope); err != nil {
 			return resp.ErrBusy
 		}
 		for _, key := range keys {
 			c.tx.Look(key)
 		}
-		if by := c.tx.Blocked(); by != nil && !h.readOnly { // now, before anything has run
+		if by := c.tx.Blocked(); by != nil && writes { // now, before anything has run
 			c.retract(by)
 			continue
 		}
 		c.open = true
-		reply, err := c.runLua(h, sha, source, keys, argv)
+		reply, err := run()
 		c.open = false
 		if err != nil {
 			c.tx.Discard()
@@ -184,30 +199,29 @@ func (c *conn) runScript(sha string, source []byte, keys, argv [][]byte, readOnl
 
 // runLua runs a script in the open Tx. The error is why it was stopped, and the
 // reply then says so.
-func (c *conn) runLua(h *host, sha string, source []byte, keys, argv [][]byte) (resp.Reply, error) {
+func (c *conn) runLua(h *host, s *script.Script, source []byte, keys, argv [][]byte) (resp.Reply, error) {
 	db := c.db.Load()
-	ctx, cancel := c.srv.scripts.begin()
-	defer c.srv.scripts.end(cancel)
-	h.stop = cancel
+	c.srv.scripts.begin(&h.brake)
+	defer c.srv.scripts.end()
 	engine := c.srv.scripts.engine
-	reply, err := engine.Run(ctx, sha, keys, argv, h)
+	reply, err := engine.Run(&h.brake, s, keys, argv, h)
 	for errors.Is(err, script.ErrNoScript) { // flushed while this waited for its turn
 		if source == nil {
 			return resp.ErrNoScript, nil
 		}
-		if _, err := engine.Prepare(source); err != nil {
+		if s, err = engine.Prepare(source); err != nil {
 			return resp.Error(err.Error()), nil
 		}
-		reply, err = engine.Run(ctx, sha, keys, argv, h)
+		reply, err = engine.Run(&h.brake, s, keys, argv, h)
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause // also when the script came to an end before it noticed
+	if why := h.brake.Err(); why != nil {
+		err = why // also when the script came to an end before it noticed
 	}
 	c.inScript = false
 	c.selectDB(int(db)) // SELECT inside a script ends with it
 	if err != nil {
 		c.srv.stats.scriptsKilled.Add(1)
-		reply = stoppedReply(err, sha)
+		reply = stoppedReply(err, s.SHA)
 	}
 	return reply, err
 }
@@ -223,121 +237,30 @@ func stoppedReply(err error, sha string) resp.Reply {
 	return resp.ErrScriptMemory
 }
 
-func (s *scripts) begin() (context.Context, context.CancelCauseFunc) {
-	ctx, cancel := context.WithCancelCause(context.Background())
+func (s *scripts) begin(b *brake) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running = cancel
+	s.running = b
 	if s.closed {
-		cancel(script.ErrKilled)
+		b.stop(script.ErrKilled)
 	}
-	return ctx, cancel
 }
 
-func (s *scripts) end(cancel context.CancelCauseFunc) {
+func (s *scripts) end() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.running = nil
-	s.mu.Unlock()
-	cancel(nil)
 }
-
-// host is what a running script may ask of the server.
-type host struct {
-	c        *conn
-	readOnly bool // EVAL_RO, or the script's own no-writes flag
-	allowOOM bool // the script's allow-oom flag
-	stop     context.CancelCauseFunc
-}
-
-// maxLogLine is how much of a redis.log is kept.
-const maxLogLine = 1 << 10
-
-// Log is redis.log.
-func (h *host) Log(level int, text string) {
-	levels := []slog.Level{slog.LevelDebug, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn}
-	h.c.srv.log.Log(context.Background(), levels[level], "script: "+text[:min(len(text), maxLogLine)])
-}
-
-// SetProto is redis.setresp. Replies here know both shapes, so nothing changes.
-func (h *host) SetProto(int) {}
-
-// Check is redis.acl_check_cmd.
-func (h *host) Check(words [][]byte) (allowed, known bool) {
-	row, _, _ := h.c.srv.table.lookup(words)
-	if row == nil || !row.checkArity(words) {
-		return false, false
-	}
-	u := h.c.user.Load()
-	return u != nil && u.may(row), true
-}
-
-// Call runs one command for redis.call and redis.pcall.
-func (h *host) Call(words [][]byte) resp.Reply {
-	c := h.c
-	row, named, _ := c.srv.table.lookup(words)
-	if row == nil {
-		return resp.ErrUnknownInScript
-	}
-	if !row.checkArity(words) {
-		return resp.ErrArityInScript
-	}
-	if bad := h.refuse(row); bad.IsError() {
-		row.stat.rejected.Add(1)
-		return bad
-	}
-	if row.mayChange() && c.tx.PendingBytes()+c.deferredBytes > maxScriptBytes {
-		h.stop(errTooBig)
-		return resp.ErrScriptTooBig
-	}
-	c.inScript = true
-	c.clock.tick()
-	began := c.clock.now
-	args := resp.NewArgs(row.name, words, named)
-	var r resp.Reply
-	if row.run != nil {
-		r = c.evaluate(row, &args)
-	} else {
-		r = row.session(c, &args)
-	}
-	c.clock.tick()
-	c.srv.observe(c, row, words, c.clock.now-began, r.IsError())
-	if r.IsError() {
-		c.srv.stats.countError(r.Bytes)
-	}
-	return r
-}
-
-// refuse says why a script may not run a command, or resp.None.
-func (h *host) refuse(row *command) resp.Reply {
-	u := h.c.user.Load()
-	switch {
-	case row.flags&noScript != 0:
-		return resp.ErrNotFromScript
-	case u != nil && !u.may(row):
-		return resp.ErrNoPermInScript
-	case h.readOnly && row.mayChange():
-		return resp.ErrReadonlyScript
-	case h.c.full && !h.allowOOM && row.flags&denyOOM != 0:
-		return resp.ErrOOM
-	}
-	return resp.None
-}
-
-// maxScriptBytes bounds what a script may have written before it ends; one that
-// wants more is stopped.
-const maxScriptBytes = 1 << 30
-
-var errTooBig = errors.New("script writes too much")
 
 // SCRIPT LOAD script
 func cmdScriptLoad(c *conn, a *resp.Args) resp.Reply {
 	source := a.Bytes()
-	sha, err := c.srv.scripts.engine.Load(source)
+	s, err := c.srv.scripts.engine.Load(source)
 	if err != nil {
 		return resp.Error(err.Error())
 	}
 	c.tellPeers(scriptFrame(source, true))
-	return resp.BulkString(sha)
+	return resp.BulkString(s.SHA)
 }
 
 // SCRIPT EXISTS sha1 [sha1 …]

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"crema/resp"
+	"crema/server/gateway"
 	"crema/store"
 )
 
@@ -47,8 +48,12 @@ type Server struct {
 	stats    serverStats
 	rates    rates
 
+	http      *gateway.Gateway // nil: no HTTP port
+	door      *httpDoor        // behind it
+	readiness readiness
 	authLog   seldom // failed authentications
 	listeners []net.Listener
+	pollers   []*poller      // none where commands wait for other nodes
 	conns     sync.WaitGroup // what enter let in: connections served, commands of in-process doors
 	entry     sync.RWMutex   // taken to enter; while it is locked draining becomes true
 	draining  atomic.Bool
@@ -84,10 +89,14 @@ func New(cfg Config) (*Server, error) {
 		set.maxClients = files
 	}
 	s.pubsub = newPubsub(s)
+	if s.pubsub.histories, err = newHistories(s); err != nil {
+		return nil, err
+	}
 	s.peers = newPeers(s)
 	s.relay = newRelay(s)
 	s.stats.errors = map[string]int64{}
 	s.table = newTable(allRows()...)
+	s.scripts.engine.Recognise(s.table.recognise)
 	s.live.Store(&set)
 	s.store = store.New(store.Config{
 		MaxMemory: set.maxMemory,
@@ -115,7 +124,19 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.store.SetActiveExpire(true)
 	}
+	if s.cluster == nil {
+		if s.pollers, err = newPollers(); err != nil {
+			return nil, errors.Join(err, s.closeStore())
+		}
+	}
+	s.pubsub.histories.open()
 	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.closeStore())
+	}
+	if err := s.openHTTP(); err != nil {
+		for _, l := range s.listeners {
+			l.Close()
+		}
 		return nil, errors.Join(err, s.closeStore())
 	}
 	return s, nil
@@ -125,6 +146,10 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) closeStore() (err error) {
 	s.closeOnce.Do(func() {
 		s.relay.close()
+		s.pubsub.histories.close()
+		for _, p := range s.pollers {
+			p.close()
+		}
 		if s.cluster != nil {
 			err = s.cluster.Close()
 		}
@@ -142,7 +167,7 @@ func allRows() [][]command {
 		sessionRows(), clientRows(), commandRows(),
 		stringRows(), numberRows(), lcsRows(), keyRows(), expireRows(), scanRows(), databaseRows(), objectRows(),
 		pubsubRows(), monitorRows(), transactionRows(), scriptRows(),
-		configRows(), infoRows(), slowlogRows(), latencyRows(), memoryRows(), adminRows(), cremaRows(),
+		aclRows(), configRows(), infoRows(), slowlogRows(), latencyRows(), memoryRows(), adminRows(), cremaRows(),
 	}
 }
 
@@ -164,12 +189,15 @@ func matchAny(globs []string) func([]byte) bool {
 // Serve answers clients until ctx ends, Shutdown is called or a client sends
 // SHUTDOWN; then it drains as Shutdown does and returns nil. It is called once.
 func (s *Server) Serve(ctx context.Context) error {
-	background, cancel := context.WithCancel(ctx)
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx)) // while it drains, too
 	defer cancel()
 	go s.cron(background)
-	failed := make(chan error, len(s.listeners))
+	failed := make(chan error, len(s.listeners)+1)
 	for _, l := range s.listeners {
 		go func() { failed <- s.accept(l) }()
+	}
+	if s.http != nil {
+		go func() { failed <- s.http.Serve() }()
 	}
 	var err error
 	select {
@@ -194,19 +222,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range s.listeners {
 		l.Close()
 	}
+	httpEnded := make(chan struct{})
+	go func() {
+		defer close(httpEnded)
+		s.drainHTTP(ctx)
+	}()
 	s.pause.end()
 	s.resign(ctx)
+	awaitRequests(ctx, httpEnded)
 	s.closeEntry()
-	// A deadline in the past wakes a connection that waits for its client's
-	// next command; one that is answering reads no further after it.
-	s.clients.each(func(c *conn) {
-		if c.sock != nil {
-			c.sock.SetReadDeadline(time.Unix(1, 0))
-		}
-	})
+	s.clients.each((*conn).stopReading)
 	drained := make(chan struct{})
 	go func() {
 		s.conns.Wait()
+		<-httpEnded
 		close(drained)
 	}()
 	err := s.drain(ctx, drained)

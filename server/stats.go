@@ -21,6 +21,10 @@ type serverStats struct {
 	errorReplies  atomic.Int64
 	authFails     atomic.Int64
 	scriptsKilled atomic.Int64
+	inDoubt       atomic.Int64 // answers that say so
+	held          atomic.Int64 // runs that have waited for somebody to lead
+
+	holding atomic.Int64 // of these, how many wait now
 
 	mu     sync.Mutex
 	errors map[string]int64 // by code, for INFO errorstats; bounded by maxErrorCodes
@@ -31,9 +35,10 @@ const maxErrorCodes = 128
 
 const maxErrorCode = 32 // bytes of a code
 
+const codeInDoubt = "INDOUBT"
+
 // countError counts an error reply under its first word.
 func (s *serverStats) countError(text []byte) {
-	s.errorReplies.Add(1)
 	code := text
 	for i, c := range text {
 		if c == ' ' {
@@ -42,8 +47,12 @@ func (s *serverStats) countError(text []byte) {
 		}
 	}
 	code = code[:min(len(code), maxErrorCode)]
+	if string(code) == codeInDoubt {
+		s.inDoubt.Add(1)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.errorReplies.Add(1) // here, so that it is never seen to be less than its parts
 	if n, ok := s.errors[string(code)]; ok || len(s.errors) < maxErrorCodes {
 		s.errors[string(code)] = n + 1
 	}
@@ -55,7 +64,6 @@ const latencyBuckets = 40
 
 // commandStat counts one row of the table.
 type commandStat struct {
-	calls    atomic.Int64
 	nanos    atomic.Int64
 	rejected atomic.Int64 // refused before it ran
 	failed   atomic.Int64 // ran and answered an error
@@ -63,7 +71,6 @@ type commandStat struct {
 }
 
 func (st *commandStat) record(d time.Duration, failed bool) {
-	st.calls.Add(1)
 	st.nanos.Add(int64(d))
 	st.buckets[min(bits.Len64(uint64(max(d, 0))), latencyBuckets-1)].Add(1)
 	if failed {
@@ -71,8 +78,15 @@ func (st *commandStat) record(d time.Duration, failed bool) {
 	}
 }
 
+// calls is how often the row ran.
+func (st *commandStat) calls() (n int64) {
+	for i := range st.buckets {
+		n += st.buckets[i].Load()
+	}
+	return n
+}
+
 func (st *commandStat) reset() {
-	st.calls.Store(0)
 	st.nanos.Store(0)
 	st.rejected.Store(0)
 	st.failed.Store(0)

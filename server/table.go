@@ -44,6 +44,10 @@ const (
 	secret       // words may hold a password: redacted in SLOWLOG and MONITOR
 	runsScript   // evaluates a script: its Tx latches every shard
 
+	// notOverHTTP: about a connection, which a request does not have. newTable
+	// sets it, see http_door.go.
+	notOverHTTP
+
 	// allShards: the command reads or changes more than its key words name,
 	// so its Tx covers every shard.
 	allShards
@@ -115,6 +119,58 @@ func container(rows ...command) body                       { return body{subs: r
 type table struct {
 	byName map[string]*command // lower-case names; subcommands as "client|kill"
 	all    []*command          // top-level rows in the order of the lists
+	short  [shortSlots]named   // rows of names of up to eight letters, by hash
+}
+
+// named is a row beside its name as a number.
+type named struct {
+	name uint64
+	row  *command
+}
+
+// shortSlots is a power of two, several times the commands there are.
+const (
+	shortSlots = 1 << shortBits
+	shortBits  = 10
+)
+
+// nameNumber is a word of up to eight letters as a number, whatever their case; such
+// words are most names that are ever looked up. Two words of one length have
+// one number only if they are the same.
+func nameNumber(word []byte) (n uint64, slot int) {
+	for _, c := range word {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		n = n<<8 | uint64(c)
+	}
+	return n, int(n * 0x9e3779b97f4a7c15 >> (64 - shortBits))
+}
+
+// quick is lookup for a short name without subcommands.
+func (t *table) quick(word []byte) *command {
+	if len(word) > 8 {
+		return nil
+	}
+	n, slot := nameNumber(word)
+	for ; t.short[slot].row != nil; slot = (slot + 1) % shortSlots {
+		if at := &t.short[slot]; at.name == n && len(at.row.name) == len(word) {
+			return at.row
+		}
+	}
+	return nil
+}
+
+// shorten makes a row's name quick to find.
+func (t *table) shorten(row *command) {
+	if len(row.name) > 8 || len(row.subs) > 0 {
+		return
+	}
+	n, slot := nameNumber([]byte(row.name))
+	for t.short[slot].row != nil {
+		slot = (slot + 1) % shortSlots
+	}
+	t.short[slot] = named{n, row}
 }
 
 // newTable joins the families' rows. Each server has its own, because the
@@ -125,13 +181,16 @@ func newTable(families ...[]command) *table {
 		for i := range rows {
 			row := rows[i]
 			row.stat = new(commandStat)
+			row.flags |= httpFlags(row.name, row.flags)
 			row.subs = append([]command(nil), row.subs...)
 			t.all = append(t.all, &row)
 			t.byName[row.name] = &row
+			t.shorten(&row)
 			for j := range row.subs {
 				sub := &row.subs[j]
 				sub.name = row.name + "|" + sub.name
 				sub.stat = new(commandStat)
+				sub.flags |= httpFlags(row.name, sub.flags)
 				t.byName[sub.name] = sub
 			}
 		}
@@ -145,6 +204,9 @@ const longestName = 64
 // lookup finds the row for words, a subcommand's row where there is one, and
 // how many words name it. A nil row comes with the error to answer.
 func (t *table) lookup(words [][]byte) (row *command, named int, err resp.Reply) {
+	if row := t.quick(words[0]); row != nil {
+		return row, 1, resp.None
+	}
 	var buf [longestName]byte
 	name, ok := appendLower(buf[:0], words[0])
 	if !ok {

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"strings"
 	"sync"
 
 	"crema/resp"
@@ -22,6 +23,7 @@ type user struct {
 	hash     [sha256.Size]byte
 	noPass   bool // the default user when requirepass is empty: everybody is let in
 	readOnly bool
+	noWalk   bool // nor ask for keys whose names it does not know, or touch others' scripts
 }
 
 // defaultUser is whom AUTH with one word, and a connection without AUTH, means.
@@ -90,6 +92,9 @@ func (u *user) is(password string) bool {
 func (u *user) may(row *command) bool {
 	if !u.readOnly || row.flags&runsScript != 0 {
 		return true
+	}
+	if u.noWalk && (row.flags&allShards != 0 || strings.HasPrefix(row.name, "script|")) {
+		return false
 	}
 	return row.flags&(write|admin|mayReplicate|protected) == 0
 }

@@ -48,7 +48,7 @@ func (c *conn) await(from int) {
 	}
 	need, lease := false, true
 	for i := sure; i < len(steps); i++ {
-		if n, l := c.srv.rests(&steps[i]); n {
+		if n, l := c.rests(&steps[i]); n {
 			need, lease = true, lease && l
 		}
 	}
@@ -61,7 +61,7 @@ func (c *conn) await(from int) {
 	}
 	for i := sure; i < len(steps); i++ {
 		st := &steps[i]
-		if n, _ := c.srv.rests(st); !n {
+		if n, _ := c.rests(st); !n {
 			continue
 		}
 		st.verdict = nothing
@@ -75,11 +75,14 @@ func (c *conn) await(from int) {
 
 // rests tells whether an answer that is in no entry has to be verified, and
 // whether a lease is enough.
-func (s *Server) rests(st *step) (need, lease bool) {
+func (c *conn) rests(st *step) (need, lease bool) {
 	if st.verdict != done || st.pending != nil && st.pending.Index != 0 {
 		return false, true
 	}
-	switch s.cfg.ReadConsistency {
+	if c.strict {
+		return true, st.cached
+	}
+	switch c.srv.cfg.ReadConsistency {
 	case readLease:
 		return true, true
 	case readLocal:

@@ -62,6 +62,29 @@ func serveSettings(cfg *server.Config, nodes *clusterFlags, logTo io.Writer) []s
 		{"tls-key-file", "its private key, PEM", false, text(&cfg.TLSKeyFile)},
 		{"tls-ca-cert-file", "CA that client certificates must come from, PEM", false, text(&cfg.TLSCACertFile)},
 		{"tls-auth-clients", "no, optional or yes: ask clients for a certificate (default yes with a CA)", false, text(&cfg.TLSAuthClients)},
+		{"http-port", "port of the HTTP door: REST, events, metrics (default none)", false, port(&cfg.HTTPPort)},
+		{"http-tls-port", "the same with TLS and HTTP/2, with the certificate of --tls-cert-file (default none)", false, port(&cfg.HTTPTLSPort)},
+		{"http-bind", "address that both listen on (repeatable; default 127.0.0.1)", true, list(&cfg.HTTPBind)},
+		{"rest-token", "token for everything over HTTP (default made up at start)", false, text(&cfg.RESTToken)},
+		{"rest-readonly-token", "token for reading only (default none)", false, text(&cfg.RESTReadonlyToken)},
+		{"events-secret", "what browsers' tokens for /events are signed with, 32 bytes or more (default none)", false, text(&cfg.EventsSecret)},
+		{"history", "GLOB=MESSAGES,AGE[,BYTES], how much is kept of what is published to a channel (repeatable; default nothing)", true, list(&cfg.History)},
+		{"history-memory", "limit for all of it (default 64mb)", false, func(s string) error {
+			n, err := server.ParseBytes(s)
+			if err == nil && n < 1<<20 {
+				err = fmt.Errorf("%q is less than 1mb", s)
+			}
+			cfg.HistoryMemory = n
+			return err
+		}},
+		{"metrics-open", "yes or no: /metrics asks for no token (default no)", false, func(s string) (err error) {
+			cfg.MetricsOpen, err = parseYesNo(s)
+			return err
+		}},
+		{"pprof", "yes or no: /debug/pprof for this machine, with the token for everything (default no)", false, func(s string) (err error) {
+			cfg.Pprof, err = parseYesNo(s)
+			return err
+		}},
 		{"maxmemory", "limit for entries such as 512mb, 0 for none (default 3/4 of what there is)", false, func(s string) error {
 			n, err := server.ParseBytes(s)
 			if n == 0 {
@@ -221,6 +244,7 @@ func usage(w io.Writer) int {
 	fmt.Fprint(w, `crema is a cache, a message broker and a lock service for unchanged Redis clients.
 
   crema [serve] [flags]        serve clients
+  crema bench -u redis://…     measure the server there; 'crema bench -h' says what
   crema check -u redis://…     exit 0 if the server there answers and, in a cluster, can serve
   crema cluster …              look at a cluster and change it; 'crema cluster help' says how
   crema version

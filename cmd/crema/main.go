@@ -34,6 +34,8 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	switch name {
 	case "serve":
 		return serve(ctx, args, env, stdout, stderr)
+	case "bench":
+		return bench(ctx, args, env, stdout, stderr)
 	case "check":
 		return check(ctx, args, env, stdout, stderr)
 	case "cluster":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,6 +135,13 @@ func TestRefusesToStart(t *testing.T) {
 		{[]string{"--unixsocket", filepath.Join(t.TempDir(), "no", "such", "dir")}, "unix socket"},
 		{[]string{"--bind", "127.0.0.1", "--port", strings.TrimPrefix(taken.Addr().String(), "127.0.0.1:")}, "in use"},
 		{[]string{"--log-format", "xml"}, "log-format"},
+		{[]string{"--rest-token", "t"}, "http-port"},
+		{[]string{"--events-secret", strings.Repeat("s", 32)}, "http-port"},
+		{[]string{"--events-secret", "s", "--http-port", "7002"}, "32 bytes"},
+		{[]string{"--history", "batch:*"}, "GLOB=MESSAGES,AGE"},
+		{[]string{"--history", "batch:*=10,1h,1gb"}, "256mb"},
+		{[]string{"--history-memory", "1kb"}, "history-memory"},
+		{[]string{"--http-tls-port", "7001"}, "tls-cert-file"},
 		{[]string{"--loglevel", "loud"}, "loglevel"},
 		{[]string{"--client-output-buffer-limit", "pubsub:1"}, "CLASS:HARD:SOFT:SECONDS"},
 		{[]string{"--peers", "n1=127.0.0.1:7379", "--node-id", "n1"}, "--node-id needs a --data-dir"},
@@ -384,6 +392,58 @@ func TestFlagsAreDocumented(t *testing.T) {
 	for _, st := range serveSettings(&server.Config{}, &clusterFlags{}, io.Discard) {
 		if !bytes.Contains(page, []byte("`--"+st.name+" ")) {
 			t.Errorf("--%s is not documented", st.name)
+		}
+	}
+}
+
+// What is printed for REST clients is what they need; no log has the token.
+func TestPrintsWhatRESTClientsNeed(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(free.Addr().String())
+	free.Close()
+	for _, given := range []string{"", "chosen"} {
+		cmd := command(t, []string{"CREMA_REST_TOKEN=" + given}, "--port", "0", "--http-port", port, "--loglevel", "debug")
+		var logged strings.Builder
+		cmd.Stderr = &logged
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		env := map[string]string{}
+		lines := bufio.NewScanner(out)
+		for len(env) < 5 && lines.Scan() {
+			name, value, _ := strings.Cut(lines.Text(), "=")
+			env[name] = value
+		}
+		url, token := env["UPSTASH_REDIS_REST_URL"], env["UPSTASH_REDIS_REST_TOKEN"]
+		if url != "http://127.0.0.1:"+port || env["KV_REST_API_URL"] != url || env["KV_REST_API_TOKEN"] != token {
+			t.Errorf("printed %v", env)
+		}
+		if token == "" || given != "" && token != given {
+			t.Errorf("token %q, given %q", token, given)
+		}
+		res, err := http.Get(url + "/ping?_token=" + token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(body) != `{"result":"PONG"}` {
+			t.Errorf("%s", body)
+		}
+		http.Get(url + "/ping?_token=wrong")
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		if token != "" && strings.Contains(logged.String(), token) {
+			t.Errorf("logged: %s", &logged)
 		}
 	}
 }

@@ -57,7 +57,10 @@ func wireNode(cfg *server.Config, flags clusterFlags, env func(string) string, s
 	return nil
 }
 
-var _ server.Members = (*cluster.Node)(nil) // else the operator's commands are refused
+var (
+	_ server.Members  = (*cluster.Node)(nil) // else the operator's commands are refused
+	_ server.Measured = (*cluster.Node)(nil) // else there are no metrics of it
+)
 
 // nodeTLS is what the nodes show each other: the files of --tls-…-file. Without
 // a --tls-port they are for the nodes alone.
@@ -74,7 +77,10 @@ func nodeTLS(cfg *server.Config) (*tls.Config, error) {
 		return nil, err
 	}
 	if cfg.TLSPort == 0 {
-		cfg.TLSCertFile, cfg.TLSKeyFile, cfg.TLSCACertFile = "", "", ""
+		cfg.TLSCACertFile = ""
+		if cfg.HTTPTLSPort == 0 {
+			cfg.TLSCertFile, cfg.TLSKeyFile = "", ""
+		}
 	}
 	return &tls.Config{
 		MinVersion:           tls.VersionTLS12,

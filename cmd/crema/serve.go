@@ -38,18 +38,18 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout, 
 	return exitOK
 }
 
-// limitMemory has the collector work harder before the process outgrows what it
-// was given: maxmemory, and a sixth for buffers and the collector's own headroom.
+// limitMemory has the collector work harder before what it sees, which is
+// everything but keys and values, outgrows a sixth of maxmemory.
 func limitMemory(maxMemory int64) {
 	limit := int64(math.MaxInt64)
 	if maxMemory > 0 {
-		limit = max(maxMemory+maxMemory/6, minMemoryLimit)
+		limit = max(maxMemory/6, minMemoryLimit)
 	}
 	debug.SetMemoryLimit(limit)
 }
 
 // minMemoryLimit keeps a tiny maxmemory from making the collector run all the time.
-const minMemoryLimit = 64 << 20
+const minMemoryLimit = 128 << 20
 
 // printURLs prints the lines that a user pastes into an environment. A
 // password is never printed: the line shows where it goes.
@@ -63,6 +63,25 @@ func printURLs(w io.Writer, cfg server.Config, srv *server.Server) {
 	}
 	if addr := srv.TLSAddr(); addr != "" {
 		fmt.Fprintf(w, "REDIS_TLS_URL=rediss://%s%s\n", credentials, reachable(addr))
+	}
+	printRESTURLs(w, srv)
+}
+
+// printRESTURLs prints what the two generations of the REST clients' environment
+// are called. The token goes with it, here and nowhere else: one that was made up
+// could not be learnt otherwise.
+func printRESTURLs(w io.Writer, srv *server.Server) {
+	url := ""
+	if addr := srv.HTTPAddr(); addr != "" {
+		url = "http://" + reachable(addr)
+	} else if addr := srv.HTTPTLSAddr(); addr != "" {
+		url = "https://" + reachable(addr)
+	}
+	if url == "" {
+		return
+	}
+	for _, prefix := range []string{"UPSTASH_REDIS_REST", "KV_REST_API"} {
+		fmt.Fprintf(w, "%s_URL=%s\n%s_TOKEN=%s\n", prefix, url, prefix, srv.RESTToken())
 	}
 }
 

@@ -30,6 +30,6 @@ const server = http.createServer(async (req, res) => {
   res.writeHead(200, { 'content-type': 'application/json' }).end(row)
 })
 
-server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => {
+server.listen(Number(process.env.PORT ?? 0), process.env.HOST ?? '127.0.0.1', () => {
   console.log(`DATABASE_URL=http://127.0.0.1:${server.address().port}`)
 })

@@ -76,7 +76,7 @@ const server = http.createServer(async (req, res) => {
   }
 })
 
-server.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
+server.listen(Number(process.env.PORT ?? 3000), process.env.HOST ?? '127.0.0.1', () => {
   console.log(`WEB_URL=http://127.0.0.1:${server.address().port}`)
 })
 

@@ -6,7 +6,9 @@
 // for and computed table keys become calls, which is where numbers get Lua's
 // spelling and where memory is bounded, and assignments that gopher-lua
 // compiles wrongly get variables in between (rewrite.go). The engine keeps compiled scripts by
-// SHA-1 and a few warm interpreters, whose globals no script can change.
+// SHA-1 and by source, and a few warm interpreters, whose globals no script can
+// change. Scripts of one Shape are the same program; the host may have a better way
+// to run it (Recognise).
 //
 // A script is stopped by its context or by its memory limit. The verdict is
 // looked at between instructions and inside every loop of the libraries, and

@@ -1,13 +1,13 @@
 package script
 
 import (
-	"bytes"
 	"container/list"
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
 	"strings"
 	"sync"
+	"unsafe"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -17,21 +17,25 @@ import (
 type Engine struct {
 	limits Limits
 
-	added func(source []byte) // see KeepSources
+	added  func(source []byte)     // see Tell
+	native func(source []byte) any // see Recognise
 
-	mu    sync.Mutex // guards all below
-	cache map[string]*script
-	order [2]list.List // of *script: what EVAL cached, what SCRIPT LOAD did; the latest used one first
-	bytes int64        // of the cached scripts
+	mu    sync.Mutex         // guards all below
+	cache map[string]*Script // by SHA-1
+	texts map[string]*Script // the same ones by their source
+	order [2]list.List       // of *Script: what EVAL cached, what SCRIPT LOAD did; the latest used one first
+	bytes int64              // of the cached scripts
 	idle  []*interp
 }
 
-// script is one compiled source.
-type script struct {
-	sha    string
-	source []byte // nil unless sources are kept
+// Script is one compiled source.
+type Script struct {
+	SHA    string
+	Flags  Flags
+	Native any // what Recognise made of its source
+
+	source []byte // nobody writes to it
 	proto  *lua.FunctionProto
-	flags  Flags
 	bytes  int64
 	kind   int           // which of Engine.order it is in
 	place  *list.Element // in that list
@@ -44,26 +48,32 @@ const (
 
 // New makes an engine.
 func New(limits Limits) *Engine {
-	return &Engine{limits: limits.withDefaults(), cache: make(map[string]*script)}
+	return &Engine{limits: limits.withDefaults(), cache: make(map[string]*Script), texts: make(map[string]*Script)}
 }
 
-// overhead is what a cached script costs besides its functions: its place in
-// the map and in the list, and its name.
-const overhead = 384
+// overhead is what a cached script costs besides its functions and its source:
+// its places in the maps and in the list, and its name.
+const overhead = 448
 
 // Load compiles a script for SCRIPT LOAD. It is forgotten when the cache is
 // full of scripts that were used after it and no evaluated one is left: clients
 // answer NOSCRIPT with EVAL. The error is the text of the error reply.
-func (e *Engine) Load(source []byte) (sha string, err error) { return e.add(source, loaded, false) }
+func (e *Engine) Load(source []byte) (*Script, error) { return e.add(source, loaded, false) }
 
 // Prepare is Load for EVAL: these scripts are forgotten before the loaded ones,
 // and when they are too many.
-func (e *Engine) Prepare(source []byte) (sha string, err error) {
+func (e *Engine) Prepare(source []byte) (*Script, error) {
+	e.mu.Lock()
+	s := e.use(e.texts[string(source)], evaluated) // no SHA-1 of what is known
+	e.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
 	return e.add(source, evaluated, true)
 }
 
 // Learn is Load, or Prepare, of what somebody else has added.
-func (e *Engine) Learn(source []byte, wasLoaded bool) (sha string, err error) {
+func (e *Engine) Learn(source []byte, wasLoaded bool) (*Script, error) {
 	kind := evaluated
 	if wasLoaded {
 		kind = loaded
@@ -71,37 +81,45 @@ func (e *Engine) Learn(source []byte, wasLoaded bool) (sha string, err error) {
 	return e.add(source, kind, false)
 }
 
-// KeepSources has sources kept from now on, and added told of every script that
-// is new to Prepare. It is called before there are any scripts.
-func (e *Engine) KeepSources(added func(source []byte)) { e.added = added }
+// Tell has added told of every script that is new to Prepare. It is called before
+// there are any scripts.
+func (e *Engine) Tell(added func(source []byte)) { e.added = added }
 
-func (e *Engine) add(source []byte, kind int, tell bool) (string, error) {
+// Recognise has native asked about every source that is new and compiles; what it
+// says is the script's Native. It is called before there are any scripts.
+func (e *Engine) Recognise(native func(source []byte) any) { e.native = native }
+
+func (e *Engine) add(source []byte, kind int, tell bool) (*Script, error) {
 	sum := sha1.Sum(source)
 	sha := hex.EncodeToString(sum[:])
-	if e.touch(sha, kind) != nil {
-		return sha, nil
+	if s := e.touch(sha, kind); s != nil {
+		return s, nil
 	}
 	if len(source) > e.limits.MaxScriptBytes {
-		return "", errors.New("ERR script is too large")
+		return nil, errors.New("ERR script is too large")
 	}
 	flags, body, err := shebang(source)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	proto, err := compile(string(body), sourceName)
 	if err != nil {
-		return "", errors.New("ERR Error compiling script (new function): " + oneLine(err.Error()))
+		return nil, errors.New("ERR Error compiling script (new function): " + oneLine(err.Error()))
 	}
-	s := &script{sha: sha, proto: proto, flags: flags, bytes: overhead + allBytes(proto), kind: kind}
-	if e.added != nil {
-		s.source = bytes.Clone(source)
-		s.bytes += int64(len(source))
+	s := &Script{SHA: sha, proto: proto, Flags: flags, source: append([]byte{}, source...), kind: kind}
+	s.bytes = overhead + allBytes(proto) + int64(len(source))
+	if e.native != nil {
+		s.Native = e.native(s.source)
 	}
-	if e.insert(s) && tell && e.added != nil {
+	now, fresh := e.insert(s)
+	if fresh && tell && e.added != nil {
 		e.added(s.source)
 	}
-	return sha, nil
+	return now, nil
 }
+
+// text is the source as a key of Engine.texts.
+func (s *Script) text() string { return unsafe.String(unsafe.SliceData(s.source), len(s.source)) }
 
 // sourceName is how errors call a script.
 const sourceName = "user_script"
@@ -112,10 +130,13 @@ func oneLine(s string) string {
 
 // touch finds a script and notes its use. One that EVAL cached and SCRIPT LOAD
 // names is a loaded one from then on.
-func (e *Engine) touch(sha string, kind int) *script {
+func (e *Engine) touch(sha string, kind int) *Script {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.cache[sha]
+	return e.use(e.cache[sha], kind)
+}
+
+func (e *Engine) use(s *Script, kind int) *Script {
 	switch {
 	case s == nil:
 		return nil
@@ -129,34 +150,53 @@ func (e *Engine) touch(sha string, kind int) *script {
 }
 
 // insert caches a script, and makes room for it: a script larger than the whole
-// cache is alone in it.
-func (e *Engine) insert(s *script) (fresh bool) {
+// cache is alone in it. It returns the one that is cached now.
+func (e *Engine) insert(s *Script) (now *Script, fresh bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.cache[s.sha] != nil {
-		return false // another connection was faster
+	if was := e.cache[s.SHA]; was != nil {
+		return was, false // another connection was faster
 	}
 	evals := &e.order[evaluated]
 	if s.kind == evaluated && evals.Len() >= e.limits.MaxEvalScripts {
-		e.drop(evals.Back().Value.(*script))
+		e.drop(evals.Back().Value.(*Script))
 	}
 	for len(e.cache) > 0 && e.bytes+s.bytes > e.limits.MaxCacheBytes {
 		last := evals.Back()
 		if last == nil {
 			last = e.order[loaded].Back()
 		}
-		e.drop(last.Value.(*script))
+		e.drop(last.Value.(*Script))
 	}
 	s.place = e.order[s.kind].PushFront(s)
-	e.cache[s.sha] = s
+	e.cache[s.SHA] = s
+	e.texts[s.text()] = s
 	e.bytes += s.bytes
-	return true
+	return s, true
 }
 
-func (e *Engine) drop(s *script) {
+func (e *Engine) drop(s *Script) {
 	e.order[s.kind].Remove(s.place)
-	delete(e.cache, s.sha)
+	delete(e.cache, s.SHA)
+	delete(e.texts, s.text())
 	e.bytes -= s.bytes
+}
+
+// Find is the cached script of a SHA-1, whatever its case, or nil.
+func (e *Engine) Find(sha []byte) *Script {
+	var lower [2 * sha1.Size]byte
+	if len(sha) != len(lower) {
+		return nil
+	}
+	for i, c := range sha {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.use(e.cache[string(lower[:])], evaluated)
 }
 
 // Exists tells whether a script is cached. The SHA-1 is in lower case.
@@ -166,8 +206,8 @@ func (e *Engine) Exists(sha string) bool {
 	return e.cache[sha] != nil
 }
 
-// Source is that of a cached script, nil if there is none or sources are not
-// kept. The SHA-1 is in lower case.
+// Source is that of a cached script, nil if there is none. The SHA-1 is in lower
+// case.
 func (e *Engine) Source(sha string) []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -179,11 +219,11 @@ func (e *Engine) Source(sha string) []byte {
 
 // Each visits the sources, those first that would be forgotten first.
 func (e *Engine) Each(visit func(source []byte, loaded bool)) {
-	var all []*script
+	var all []*Script
 	e.mu.Lock()
 	for kind := range e.order {
 		for at := e.order[kind].Back(); at != nil; at = at.Prev() {
-			all = append(all, at.Value.(*script))
+			all = append(all, at.Value.(*Script))
 		}
 	}
 	e.mu.Unlock()
@@ -192,21 +232,12 @@ func (e *Engine) Each(visit func(source []byte, loaded bool)) {
 	}
 }
 
-// Flags are those of a cached script's shebang line.
-func (e *Engine) Flags(sha string) Flags {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s := e.cache[sha]; s != nil {
-		return s.flags
-	}
-	return Flags{}
-}
-
 // Flush forgets every script.
 func (e *Engine) Flush() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.cache)
+	clear(e.texts)
 	e.order[evaluated].Init()
 	e.order[loaded].Init()
 	e.bytes = 0
@@ -227,9 +258,14 @@ func (e *Engine) MemoryUsage() int64 {
 	return e.bytes
 }
 
-// borrow takes an interpreter that is warm, or makes one.
-func (e *Engine) borrow() *interp {
+// borrow takes an interpreter that is warm, or makes one. There is none for a
+// script that is cached no more.
+func (e *Engine) borrow(s *Script) *interp {
 	e.mu.Lock()
+	if e.cache[s.SHA] == nil {
+		e.mu.Unlock()
+		return nil
+	}
 	if n := len(e.idle); n > 0 {
 		in := e.idle[n-1]
 		e.idle = e.idle[:n-1]

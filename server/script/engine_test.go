@@ -13,33 +13,33 @@ import (
 func TestCache(t *testing.T) {
 	e := New(Limits{MaxEvalScripts: 3, MaxCacheBytes: 64 << 10, MaxScriptBytes: 20 << 10})
 	kept, err := e.Load([]byte("return 'kept'"))
-	if err != nil || len(kept) != 40 {
+	if err != nil || len(kept.SHA) != 40 {
 		t.Fatal(kept, err)
 	}
-	var shas []string
+	var all []*Script
 	for i := range 5 {
-		sha, err := e.Prepare([]byte(fmt.Sprint("return ", i)))
+		s, err := e.Prepare([]byte(fmt.Sprint("return ", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		shas = append(shas, sha)
+		all = append(all, s)
 	}
-	for i, sha := range shas {
-		if e.Exists(sha) != (i >= 2) {
-			t.Errorf("script %d: cached is %v", i, e.Exists(sha))
+	for i, s := range all {
+		if e.Exists(s.SHA) != (i >= 2) {
+			t.Errorf("script %d: cached is %v", i, e.Exists(s.SHA))
 		}
 	}
-	if e.Len() != 4 || !e.Exists(kept) {
+	if e.Len() != 4 || !e.Exists(kept.SHA) {
 		t.Errorf("%d scripts", e.Len())
 	}
-	if _, err := e.Run(context.Background(), shas[0], nil, nil, &fakeHost{}); !errors.Is(err, ErrNoScript) {
+	if _, err := e.Run(context.Background(), all[0], nil, nil, &fakeHost{}); !errors.Is(err, ErrNoScript) {
 		t.Errorf("a forgotten script: %v", err)
 	}
 	e.Load([]byte("return 4")) // keeps what EVAL cached
 	for i := 10; i < 20; i++ {
 		e.Prepare([]byte(fmt.Sprint("return ", i)))
 	}
-	if !e.Exists(shas[4]) {
+	if !e.Exists(all[4].SHA) {
 		t.Error("SCRIPT LOAD after EVAL was forgotten")
 	}
 	if _, err := e.Load([]byte(strings.Repeat(" ", 30<<10))); err == nil {
@@ -49,7 +49,7 @@ func TestCache(t *testing.T) {
 		t.Errorf("%d bytes of scripts", e.MemoryUsage())
 	}
 	e.Flush()
-	if e.Len() != 0 || e.MemoryUsage() != 0 || e.Exists(kept) {
+	if e.Len() != 0 || e.MemoryUsage() != 0 || e.Exists(kept.SHA) {
 		t.Error("Flush left something")
 	}
 }
@@ -59,42 +59,42 @@ func TestCache(t *testing.T) {
 func TestCacheIsFull(t *testing.T) {
 	const limit = 64 << 10
 	e := New(Limits{MaxCacheBytes: limit})
-	add := func(f func([]byte) (string, error), name string) string {
-		sha, err := f([]byte("return '" + strings.Repeat("x", 4000) + name + "'"))
-		if err != nil || !e.Exists(sha) || e.MemoryUsage() > limit {
+	add := func(f func([]byte) (*Script, error), name string) *Script {
+		s, err := f([]byte("return '" + strings.Repeat("x", 4000) + name + "'"))
+		if err != nil || !e.Exists(s.SHA) || e.MemoryUsage() > limit {
 			t.Fatalf("%s: %v, %d bytes", name, err, e.MemoryUsage())
 		}
-		return sha
+		return s
 	}
 	first, second := add(e.Load, "first"), add(e.Load, "second")
 	promoted := add(e.Prepare, "promoted")
 	add(e.Load, "promoted")
-	var evaluated []string
+	var evaluated []*Script
 	for i := range 30 {
 		evaluated = append(evaluated, add(e.Prepare, fmt.Sprint("e", i)))
 	}
-	if e.Exists(evaluated[0]) || !e.Exists(evaluated[29]) || !e.Exists(first) || !e.Exists(second) || !e.Exists(promoted) {
+	if e.Exists(evaluated[0].SHA) || !e.Exists(evaluated[29].SHA) || !e.Exists(first.SHA) || !e.Exists(second.SHA) || !e.Exists(promoted.SHA) {
 		t.Error("EVAL did not push out the oldest of its own scripts")
 	}
-	for i := 0; e.Exists(evaluated[29]); i++ {
-		if add(e.Load, fmt.Sprint("l", i)); !e.Exists(first) {
+	for i := 0; e.Exists(evaluated[29].SHA); i++ {
+		if add(e.Load, fmt.Sprint("l", i)); !e.Exists(first.SHA) {
 			t.Fatal("a loaded script went before an evaluated one")
 		}
 	}
-	if _, err := e.Run(context.Background(), first, nil, nil, &fakeHost{}); err != nil {
-		t.Fatal(err)
+	if e.Find([]byte(strings.ToUpper(first.SHA))) != first {
+		t.Fatal("a cached script was not found")
 	}
-	for i := 0; e.Exists(second); i++ {
+	for i := 0; e.Exists(second.SHA); i++ {
 		add(e.Load, fmt.Sprint("m", i))
 	}
-	if !e.Exists(first) || !e.Exists(promoted) {
+	if !e.Exists(first.SHA) || !e.Exists(promoted.SHA) {
 		t.Error("another than the script used longest ago was forgotten")
 	}
 	if _, err := e.Run(context.Background(), second, nil, nil, &fakeHost{}); !errors.Is(err, ErrNoScript) {
 		t.Error(err)
 	}
 	huge, err := e.Load([]byte("return '" + strings.Repeat("x", 2*limit) + "'"))
-	if err != nil || !e.Exists(huge) || e.Len() != 1 {
+	if err != nil || !e.Exists(huge.SHA) || e.Len() != 1 {
 		t.Errorf("a script larger than the cache: %v, %d scripts", err, e.Len())
 	}
 	if add(e.Prepare, "after"); e.Len() != 1 {
@@ -146,9 +146,9 @@ func TestCompileErrors(t *testing.T) {
 			t.Errorf("%q\n got %v\nwant %s", source, err, want)
 		}
 	}
-	sha, err := e.Load([]byte("#!lua flags=no-writes,allow-oom\nreturn 1"))
-	if want := (Flags{Declared: true, NoWrites: true, AllowOOM: true}); err != nil || e.Flags(sha) != want {
-		t.Errorf("%+v, %v", e.Flags(sha), err)
+	s, err := e.Load([]byte("#!lua flags=no-writes,allow-oom\nreturn 1"))
+	if want := (Flags{Declared: true, NoWrites: true, AllowOOM: true}); err != nil || s.Flags != want {
+		t.Errorf("%+v, %v", s.Flags, err)
 	}
 }
 
@@ -220,7 +220,7 @@ const lockScript = `if redis.call("get",KEYS[1]) == ARGV[1] then return redis.ca
 
 func BenchmarkLockScript(b *testing.B) {
 	e := New(Limits{})
-	sha, err := e.Load([]byte(lockScript))
+	s, err := e.Load([]byte(lockScript))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func BenchmarkLockScript(b *testing.B) {
 	h := &fakeHost{}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := e.Run(context.Background(), sha, keys, argv, h); err != nil {
+		if _, err := e.Run(context.Background(), s, keys, argv, h); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -247,10 +247,10 @@ func BenchmarkLoad(b *testing.B) {
 
 func BenchmarkLoop(b *testing.B) {
 	e := New(Limits{})
-	sha, _ := e.Load([]byte(`local t={} for i=1,1000 do t[i]=i*2 end local n=0 for i,v in ipairs(t) do n=n+v end return n`))
+	s, _ := e.Load([]byte(`local t={} for i=1,1000 do t[i]=i*2 end local n=0 for i,v in ipairs(t) do n=n+v end return n`))
 	b.ReportAllocs()
 	for b.Loop() {
-		e.Run(context.Background(), sha, nil, nil, &fakeHost{})
+		e.Run(context.Background(), s, nil, nil, &fakeHost{})
 	}
 }
 

@@ -11,14 +11,14 @@ import (
 // its memory, with an answer or an error of Lua.
 func fuzzDecoder(f *testing.F, source string) {
 	e := New(Limits{MaxMemoryBytes: 16 << 20})
-	sha, err := e.Load([]byte(source))
+	s, err := e.Load([]byte(source))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if _, err := e.Run(ctx, sha, nil, [][]byte{a, b}, &fakeHost{}); err != nil && !errors.Is(err, ErrMemory) {
+		if _, err := e.Run(ctx, s, nil, [][]byte{a, b}, &fakeHost{}); err != nil && !errors.Is(err, ErrMemory) {
 			t.Fatal(err)
 		}
 	})
@@ -59,12 +59,12 @@ func FuzzScript(f *testing.F) {
 	f.Add([]byte(lockScript))
 	e := New(Limits{MaxMemoryBytes: 16 << 20, MaxScriptBytes: 64 << 10})
 	f.Fuzz(func(t *testing.T, source []byte) {
-		sha, err := e.Prepare(source)
+		s, err := e.Prepare(source)
 		if err != nil {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		e.Run(ctx, sha, nil, nil, &fakeHost{})
+		e.Run(ctx, s, nil, nil, &fakeHost{})
 	})
 }

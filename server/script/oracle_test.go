@@ -120,11 +120,11 @@ func (h *realHost) Check(words [][]byte) (allowed, known bool) {
 
 // eval is EVAL on the engine.
 func eval(e *Engine, h Host, source string, keys, argv [][]byte) (resp.Reply, error) {
-	sha, err := e.Prepare([]byte(source))
+	s, err := e.Prepare([]byte(source))
 	if err != nil {
 		return resp.Error(err.Error()), nil
 	}
-	return e.Run(context.Background(), sha, keys, argv, h)
+	return e.Run(context.Background(), s, keys, argv, h)
 }
 
 // show spells a reply as it comes over the wire.

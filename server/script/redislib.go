@@ -12,8 +12,8 @@ import (
 
 // Host is what a running script may ask of the server.
 type Host interface {
-	// Call runs one command for redis.call and redis.pcall. The words are
-	// fresh copies, which the host may keep until it returns.
+	// Call runs one command for redis.call and redis.pcall. The words are fresh
+	// copies, which the host may keep; their list it may not.
 	Call(words [][]byte) resp.Reply
 	// Log writes a line of redis.log; the levels are Redis's, 0 debug to 3 warning.
 	Log(level int, text string)
@@ -101,20 +101,36 @@ func (c call) words() (list [][]byte, wrong string) {
 		}
 	}
 	c.charge(total + n*24)
-	list = make([][]byte, n)
-	buf := make([]byte, 0, total)
-	for i := range list {
+	in := c.in
+	list = in.list[:0]
+	if n > maxList {
+		list = make([][]byte, 0, n)
+	}
+	if cap(in.room)-len(in.room) < total {
+		in.room = make([]byte, 0, max(total, roomBytes))
+	}
+	buf := in.room
+	for i := 1; i <= n; i++ {
 		start := len(buf)
-		switch v := c.Get(i + 1).(type) {
+		switch v := c.Get(i).(type) {
 		case lua.LString:
 			buf = append(buf, v...)
 		case lua.LNumber:
 			buf = appendNumber(buf, float64(v), 17)
 		}
-		list[i] = buf[start:len(buf):len(buf)]
+		list = append(list, buf[start:len(buf):len(buf)])
+	}
+	in.room = buf
+	if n <= maxList {
+		in.list = list
 	}
 	return list, ""
 }
+
+const (
+	roomBytes = 512 // for words; a larger command has a piece of memory of its own
+	maxList   = 64  // words that an interpreter has a list for
+)
 
 func redisCall(c call, raise bool) int {
 	list, wrong := c.words()

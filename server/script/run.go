@@ -12,15 +12,14 @@ import (
 // Run runs a cached script. What the script answers, an error of its own
 // included, is the reply; the error is ErrNoScript, or why the script was
 // stopped: ErrKilled when ctx ended, ErrMemory at its memory limit.
-func (e *Engine) Run(ctx context.Context, sha string, keys, argv [][]byte, h Host) (resp.Reply, error) {
-	s := e.touch(sha, evaluated)
-	if s == nil {
+func (e *Engine) Run(ctx context.Context, s *Script, keys, argv [][]byte, h Host) (resp.Reply, error) {
+	in := e.borrow(s)
+	if in == nil {
 		return resp.None, ErrNoScript
 	}
-	in := e.borrow()
 	in.guard.reset(ctx)
 	in.start(s, keys, argv, h)
-	reply := in.run(s)
+	reply := in.run()
 	verdict := in.guard.verdict
 	e.giveBack(in)
 	if verdict != nil {
@@ -30,15 +29,10 @@ func (e *Engine) Run(ctx context.Context, sha string, keys, argv [][]byte, h Hos
 }
 
 // run calls the script's main function.
-func (in *interp) run(s *script) (reply resp.Reply) {
+func (in *interp) run() resp.Reply {
 	L := in.L
 	L.Push(in.trap)
-	L.Push(in.native(func(c call) int {
-		c.Push(in.closure(s.proto))
-		c.Call(0, 1)
-		reply = c.toReply(c.Get(-1), 0)
-		return 0
-	}))
+	L.Push(in.entry)
 	if err := L.PCall(1, 0, nil); err != nil {
 		failed, ok := err.(*lua.ApiError)
 		if !ok {
@@ -46,7 +40,19 @@ func (in *interp) run(s *script) (reply resp.Reply) {
 		}
 		return in.errorReply(failed.Object)
 	}
-	return reply
+	return in.reply
+}
+
+// enter is the library function that a run calls.
+func (in *interp) enter(L *lua.LState) int {
+	if in.mainOf != in.script { // no script can get at its main function
+		in.main, in.mainOf = in.closure(in.script.proto), in.script
+	}
+	c := call{in, L}
+	c.Push(in.main)
+	c.Call(0, 1)
+	in.reply = c.toReply(c.Get(-1), 0)
+	return 0
 }
 
 // errorReply is the reply of a script that ended with an error.
@@ -62,7 +68,7 @@ func (in *interp) errorReply(v lua.LValue) resp.Reply {
 		text = "ERR " + v.String()
 	}
 	if in.failed.line != 0 && in.failed.source != "" {
-		text += " script: " + in.script.sha + ", on @" + in.failed.source + ":" + strconv.Itoa(in.failed.line) + "."
+		text += " script: " + in.script.SHA + ", on @" + in.failed.source + ":" + strconv.Itoa(in.failed.line) + "."
 	}
 	return resp.Error(text)
 }

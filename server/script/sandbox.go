@@ -2,6 +2,9 @@ package script
 
 import (
 	"math/rand/v2"
+	"strings"
+
+	"crema/resp"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -24,6 +27,9 @@ type interp struct {
 
 	hidden   map[string]*lua.Upvalue // the functions that rewritten code calls
 	trap     *lua.LFunction          // runs a function for pcall
+	entry    *lua.LFunction          // enter
+	main     *lua.LFunction          // of the script that ran last
+	mainOf   *Script                 // that script
 	coFirst  *lua.LFunction          // the first Lua function of every coroutine
 	coReady  *lua.LFunction          // what that one calls first
 	coNative [2]lua.LGFunction       // gopher-lua's create and resume
@@ -33,7 +39,7 @@ type interp struct {
 
 	// Of the running script.
 	host     Host
-	script   *script
+	script   *Script
 	proto    int    // of redis.setresp
 	random   uint64 // of math.random; goes on from run to run
 	unseeded uint64 // where random stood before math.randomseed
@@ -44,6 +50,9 @@ type interp struct {
 	replied  int                            // bytes of its reply so far, as it is sent
 	building int64                          // bytes of strings and of the reply that are being made
 	making   []*lua.LTable                  // tables that a decoder is filling
+	reply    resp.Reply                     // what it answers
+	list     [][]byte                       // the words of its last redis.call
+	room     []byte                         // where the next words go; no byte of it is given out twice
 	nested   int                            // library functions that are calling Lua
 	coDepth  int                            // coroutines resumed inside each other
 	coBase   int                            // nested, when the running coroutine was resumed
@@ -104,6 +113,8 @@ func newInterp(limits Limits) *interp {
 		in.hidden[name] = u
 	}
 	in.trap = L.NewFunction(in.trapped)
+	in.entry = L.NewFunction(in.enter)
+	in.json = new(jsonConfig)
 	L.Env = in.env
 	L.Panic = in.onPanic
 	L.SetContext(&in.guard)
@@ -209,9 +220,9 @@ func (in *interp) noteDepth() {
 }
 
 // start prepares the interpreter for a run.
-func (in *interp) start(s *script, keys, argv [][]byte, h Host) {
+func (in *interp) start(s *Script, keys, argv [][]byte, h Host) {
 	in.host, in.script, in.proto, in.reseeded = h, s, 2, false
-	in.json, in.fresh, in.making = new(jsonConfig), nil, in.making[:0]
+	in.fresh, in.making = nil, in.making[:0]
 	*in.json = defaultJSON
 	in.nested, in.coDepth, in.coBase, in.replied, in.building = 0, 0, 0, 0, 0
 	in.failed.source, in.failed.line = "", 0
@@ -221,6 +232,10 @@ func (in *interp) start(s *script, keys, argv [][]byte, h Host) {
 	in.L.G.MainThread = in.L
 }
 
+// keepMain is the size of a script, in bytes, up to which an interpreter keeps it
+// for the next run, whether it is cached still or not.
+const keepMain = 64 << 10
+
 // finish drops what the run left behind; false means that the interpreter is
 // not to be used again.
 func (in *interp) finish() bool {
@@ -228,7 +243,14 @@ func (in *interp) finish() bool {
 	if in.reseeded {
 		in.random = in.unseeded
 	}
-	in.host, in.script, in.fresh, in.meter = nil, nil, nil, nil
+	if in.script.bytes > keepMain {
+		in.main, in.mainOf = nil, nil
+	}
+	in.host, in.script, in.fresh, in.meter, in.reply, in.guard.ctx = nil, nil, nil, nil, resp.None, nil
+	clear(in.list[:cap(in.list)])
+	if cap(in.room) > roomBytes {
+		in.room = nil
+	}
 	clear(in.making[:cap(in.making)])
 	in.globals.RawSetString("KEYS", lua.LNil)
 	in.globals.RawSetString("ARGV", lua.LNil)
@@ -239,9 +261,20 @@ func (in *interp) finish() bool {
 func words(list [][]byte) *lua.LTable {
 	t := &lua.LTable{Metatable: lua.LNil}
 	if len(list) > 0 {
+		size := 0
+		for _, w := range list {
+			size += len(w)
+		}
+		var b strings.Builder // one piece of memory for all
+		b.Grow(size)
+		for _, w := range list {
+			b.Write(w)
+		}
+		all := b.String()
 		array := make([]lua.LValue, len(list))
 		for i, w := range list {
-			array[i] = lua.LString(w)
+			array[i] = lua.LString(all[:len(w)])
+			all = all[len(w):]
 		}
 		viewTable(t).array = array
 	}

@@ -50,6 +50,10 @@ func shebang(source []byte) (flags Flags, rest []byte, err error) {
 				flags.NoCluster = true
 			case "allow-cross-slot-keys":
 				flags.CrossSlot = true
+			case "allow-key-locking":
+				// Upstash's word for a script that touches the keys it declares and
+				// no others, which its rate limiter's scripts begin with. Nothing
+				// follows from it here.
 			case "":
 				if list != "" {
 					return flags, nil, errors.New("ERR Unexpected flag in script shebang: ")

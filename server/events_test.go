@@ -1,0 +1,115 @@
+package server_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"crema/server"
+)
+
+const eventsSecret = "what browsers' tokens are signed with"
+
+// browserToken is what an application's own server gives a page.
+func browserToken(claims string) string {
+	part := base64.RawURLEncoding.EncodeToString
+	text := part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part([]byte(claims))
+	mac := hmac.New(sha256.New, []byte(eventsSecret))
+	mac.Write([]byte(text))
+	return text + "." + part(mac.Sum(nil))
+}
+
+func TestEventsTokens(t *testing.T) {
+	cfg := talksHTTP
+	cfg.EventsSecret = eventsSecret
+	cfg.Users = []server.User{{Name: "reader", Password: "pw", ReadOnly: true}}
+	cfg.RequirePass = "secret"
+	srv := serving(t, cfg)
+	r := restOf(t, srv)
+	tcp := connect(t, srv.Addr())
+	tcp.do("AUTH", "secret")
+	r.token = ""
+	in := func(d time.Duration) string {
+		return fmt.Sprintf(`{"exp":%d,"channels":["batch:*"]}`, time.Now().Add(d).Unix())
+	}
+	for name, token := range map[string]string{
+		"a token": browserToken(in(time.Hour)), "the REST token": restToken, "the read-only token": restReadOnly,
+		"a user's": tcp.do("ACL", "RESTTOKEN", "reader", "pw").frame.text,
+	} {
+		for _, param := range []string{"token", "_token"} {
+			s := r.get("/events?channel=batch:1&" + url.Values{param: {token}}.Encode())
+			s.want("retry: 1000", "id: 0")
+			if got := tcp.do("PUBLISH", "batch:1", "x").frame.text; got != "1" {
+				t.Errorf("%s: %s receivers", name, got)
+			}
+			s.want("id: 0", "event: batch:1", "data: x")
+			s.conn.Close()
+			await(t, func() bool { return tcp.do("PUBLISH", "batch:1", "x").frame.text == "0" })
+		}
+	}
+	for _, refused := range []struct {
+		query string
+		code  int
+		body  string
+	}{
+		{"channel=batch:1", 401, `{"error":"WRONGPASS invalid or missing token"}`},
+		{"channel=batch:1&token=x", 401, `{"error":"WRONGPASS invalid or missing token"}`},
+		{"channel=batch:1&token=" + browserToken(in(-time.Second)), 401, `{"error":"WRONGPASS invalid or missing token"}`},
+		{"channel=batch:1&token=" + browserToken(in(time.Hour)) + "x", 401, `{"error":"WRONGPASS invalid or missing token"}`},
+		{"channel=batch:1&channel=other&token=" + browserToken(in(time.Hour)), 403, `{"error":"NOPERM the token does not allow other"}`},
+		{"channel=batch:1&pattern=*&token=" + browserToken(in(time.Hour)), 403, `{"error":"NOPERM the token does not allow *"}`},
+		{"token=" + restToken, 400, `{"error":"ERR an event stream wants between 1 and 1024 of channel= and pattern="}`},
+		{strings.Repeat("channel=x&", 1025) + "token=" + restToken, 400, `{"error":"ERR an event stream wants between 1 and 1024 of channel= and pattern="}`},
+	} {
+		r.want("GET", "/events?"+refused.query, "", refused.code, refused.body)
+	}
+	if got := r.send("POST", "/events?channel=x&token="+restToken, ""); got.code != 405 {
+		t.Errorf("POST: %d", got.code)
+	}
+	// A browser's token is good for nothing else, and its stream ends with it.
+	r.want("GET", "/get/k?_token="+browserToken(in(time.Hour)), "", 401, `{"error":"WRONGPASS invalid or missing token"}`)
+	s := r.get("/events?channel=batch:1&token=" + browserToken(in(2*time.Second)))
+	s.want("retry: 1000", "id: 0", "(EOF)")
+}
+
+// Without histories a browser that comes back is told that something may be missing.
+func TestEventsWithoutHistory(t *testing.T) {
+	srv := serving(t, talksHTTP)
+	r, tcp := restOf(t, srv), connect(t, srv.Addr())
+	s := r.events("", "channel", "a,b", "pattern", "a*")
+	tcp.do("PUBLISH", "a,b", "one\ntwo")
+	s.tells("a,b one two")
+	if s.id != "0" {
+		t.Errorf("id %q", s.id)
+	}
+	s = r.events("0", "channel", "a")
+	s.tells(`crema:gap {"reason":"unkept","channels":["a"],"patterns":[]}`)
+	if info := tcp.do("INFO", "crema").frame.text; strings.Contains(info, "history") {
+		t.Error(info)
+	}
+	tcp.wants(t, "(error) ERR this channel has no history", "CREMA", "HISTORY", "a")
+	tcp.do("SPUBLISH", "a", "sharded")
+	tcp.do("PUBLISH", "a", "not")
+	s.tells("a not")
+}
+
+// A browser that does not read is given up and counted, and nobody else waits.
+func TestEventsSlow(t *testing.T) {
+	srv := serving(t, keepsHistory("batch:*=10,1h"))
+	r, tcp := restOf(t, srv), connect(t, srv.Addr())
+	r.events("", "channel", "batch:1") // and reads no more
+	good := r.events("", "channel", "batch:2")
+	payload := strings.Repeat("x", 1<<20)
+	await(t, func() bool {
+		tcp.do("PUBLISH", "batch:1", payload)
+		return server.HTTPStats(srv).StreamsSlow.Load() == 1
+	})
+	tcp.do("PUBLISH", "batch:2", "x")
+	good.tells("batch:2 x")
+	await(t, func() bool { return tcp.do("PUBLISH", "batch:1", "x").frame.text == "0" })
+}
