@@ -99,13 +99,15 @@ func (c *conn) together() (alive bool) {
 		// A Tx is not kept open while a client takes long replies.
 		for done < len(g.steps) && len(c.out) < flushBytes && grown < maxGroupGrowth && !c.closing {
 			st := &g.steps[done]
+			if st.row.flags&write != 0 {
+				c.tx.Return() // what was read has been answered: values may be written over where they are
+			}
 			c.args = resp.NewArgs(st.row.name, st.words, 1)
 			r := st.row.run(&c.tx, &c.args)
 			grown += c.tx.PendingBytes()
 			c.srv.commit(&c.tx)
 			c.reply(r)
 			c.tx.Discard()
-			c.tx.Return()
 			st.failed = r.IsError()
 			done++
 			if done-timed == timedTogether || len(r.Bytes) > longBytes || len(r.Elems) > 0 || g.bytes > longBytes {

@@ -18,7 +18,9 @@ import (
 // is about to wait in it, for a client that does not read or for a pause, calls
 // conn.detach first: a new goroutine serves the others from there on, and this
 // one ends with its turn. For what nobody foresaw, and for commands that compute
-// for long, cron calls relieve, which does the same from outside.
+// for long, cron calls relieve, which does the same from outside. While there is
+// such a turn every other one may have to wait for it, for the keys that a script
+// holds, and is detached when it begins.
 type poller struct {
 	ep   int // of epoll
 	bell int // an eventfd, written to by close
@@ -35,6 +37,7 @@ type poller struct {
 	now   *conn  // whose turn it is, nil in between
 	turns uint64 // begun so far
 	seen  uint64 // turns when relieve looked last
+	away  int    // turns that go on beside the one that serves
 	ended bool
 }
 
@@ -166,6 +169,9 @@ func (p *poller) run(term int) {
 
 // turn answers what a connection has sent; false means that the term is over.
 func (p *poller) turn(c *conn, lent *lent, term int) bool {
+	if c.srv.relieved.Load() > 0 {
+		p.stepAside(c)
+	}
 	c.borrow(lent)
 	alive := c.fill() == nil && c.turn()
 	if !alive {
@@ -180,6 +186,11 @@ func (p *poller) turn(c *conn, lent *lent, term int) bool {
 		c.polled.free()
 	}
 	if p.term != term {
+		p.away--
+		if c.polled.relieved {
+			c.polled.relieved = false
+			c.srv.relieved.Add(-1)
+		}
 		c.polled.control(syscall.EPOLL_CTL_MOD) // pass had stopped it
 		return false
 	}
@@ -271,16 +282,31 @@ func (p *poller) relieve() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.now != nil && p.turns == p.seen {
+		p.now.polled.relieved = true
+		p.now.srv.relieved.Add(1)
 		p.pass()
 	}
 	p.seen = p.turns
 }
+
+// stepAside is detach for a turn that may have to wait for one that relieve
+// ended, unless there are so many already that their buffers count.
+func (p *poller) stepAside(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == c && p.away < maxAway {
+		p.pass()
+	}
+}
+
+const maxAway = 256
 
 // pass begins a new term; the caller holds mu. Nobody is told of what the
 // connection whose turn it is sends until that is over.
 func (p *poller) pass() {
 	p.now.polled.control(syscall.EPOLL_CTL_MOD)
 	p.now = nil
+	p.away++
 	p.term++
 	go p.run(p.term)
 }

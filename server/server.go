@@ -54,6 +54,7 @@ type Server struct {
 	authLog   seldom // failed authentications
 	listeners []net.Listener
 	pollers   []*poller      // none where commands wait for other nodes
+	relieved  atomic.Int32   // turns that have lasted too long for a poller, and last
 	conns     sync.WaitGroup // what enter let in: connections served, commands of in-process doors
 	entry     sync.RWMutex   // taken to enter; while it is locked draining becomes true
 	draining  atomic.Bool

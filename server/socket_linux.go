@@ -29,6 +29,7 @@ type socket struct {
 	outboxes []*outbox // that the poller writes here
 	added    bool      // epoll knows it
 	busy     bool      // its connection has a turn
+	relieved bool      // which relieve took over from
 	wantRoom bool      // a Write waits
 	freed    bool      // the file descriptor may be somebody else's by now
 }

@@ -16,8 +16,8 @@ import (
 // few entries at a time and takes the one with the lowest counter, Redis's
 // logarithmic one, which every entry has anyway.
 //
-// So a newcomer has half of the cached memory pass by to be asked for, and what
-// is asked for again and again survives any number of newcomers.
+// So two fifths of the cached memory pass by before a newcomer must have been
+// asked for, and what is asked for again and again survives any number of them.
 type cache struct {
 	s    *Store
 	wake chan struct{}
@@ -33,7 +33,7 @@ type cache struct {
 }
 
 const (
-	windowShare   = 55      // percent of the cached bytes, when memory is short; see TestHitRatio
+	windowShare   = 40      // percent of the cached bytes, when memory is short; see TestHitRatio
 	handful       = 8       // entries that the hand looks at to take one
 	perTurn       = 16      // entries that a shard gives before the next has its turn
 	quotaBytes    = 4 << 20 // freed by one MakeRoom; the evictor does the rest

@@ -16,6 +16,7 @@ func (s *Store) Check() error {
 	var used, pinned int64
 	var told [2]int64
 	for i := range s.shards {
+		s.tell(&s.shards[i], s.drift.Load()) // there may be a new limit, and less drift
 		if err := s.shards[i].check(s, i); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}

@@ -118,7 +118,7 @@
 //
 // Stats looks at one shard after the other; its sums are exact only when
 // nothing moves. UsedBytes, and what MakeRoom goes by, are behind by up to 64 KiB,
-// or a sixteen-thousandth of MaxMemory, in each shard.
+// or a sixteen-thousandth of MaxMemory, in each shard, for as long as a second.
 //
 // What has expired and waits for its deletion is hidden by the leader's clock.
 // After a change of leader it may show again for as long as the new one cannot

@@ -160,7 +160,7 @@ func (tx *Tx) touch(e *entry, hash uint64) {
 	if e.place() == inPinned {
 		return
 	}
-	if !e.is(read) && tx.latch == nil { // others may set marks while a latch stands
+	if tx.latch == nil && !e.is(read) { // others may set marks while a latch stands
 		e.marks |= read
 	}
 }

@@ -42,8 +42,9 @@ func (s *Store) Restore(r io.Reader) error {
 
 // take moves what a fresh shard holds into one that was wiped.
 func (sh *shard) take(fresh *shard) {
-	empty := sh.space
-	sh.spares = append(sh.spares, &empty)
+	if empty := sh.space; empty.Mapped() {
+		sh.spares = append(sh.spares, &empty)
+	}
 	sh.space = fresh.space
 	sh.slots, sh.indexes, sh.volatile = fresh.slots, fresh.indexes, fresh.volatile
 	sh.deadlines, sh.bytes, sh.count = fresh.deadlines, fresh.bytes, fresh.count
@@ -108,6 +109,9 @@ func (n *rebuild) init(now int64) {
 		n.shards[i].now = now
 		sh.mu.Lock()
 		n.shards[i].gen = sh.gen
+		if last := len(sh.spares) - 1; last >= 0 { // or each Restore would leave one more
+			n.shards[i].space, sh.spares = *sh.spares[last], sh.spares[:last]
+		}
 		sh.mu.Unlock()
 	}
 }

@@ -144,13 +144,19 @@ func (s *Store) configure(c Config) {
 }
 
 // Close ends the store's goroutines and gives its memory back, at once or when
-// the last Snapshot is released. No Tx may be open; the store is empty then.
+// the last Snapshot is released. No Tx may be open; the store is empty then. If a
+// latch stands all the same, a script's that nobody could wait for, the memory stays:
+// its holder reads there.
 func (s *Store) Close() {
 	close(s.done)
 	s.running.Wait()
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
+		if sh.latch != nil {
+			sh.mu.Unlock()
+			return
+		}
 		s.settle(sh)
 		s.wipe(sh)
 		sh.mu.Unlock()
@@ -174,7 +180,16 @@ func (s *Store) Reconfigure(change func(*Config)) {
 	c := *s.cfg.Load()
 	change(&c)
 	s.configure(c)
+	// What the shards have not told counts at once. The caller may have a Tx open,
+	// and hold some: those tell when they are written to, or with the next tidy.
+	for i := range s.shards {
+		if sh := &s.shards[i]; sh.mu.TryLock() {
+			s.tell(sh, 0)
+			sh.mu.Unlock()
+		}
+	}
 	s.cache.kick()
+	s.sweeper.kick()
 }
 
 // WantEvents says which classes of keyspace events Notify should record; 0,

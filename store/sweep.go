@@ -128,16 +128,19 @@ func (w *sweeper) batch(i int) (next int64, more bool, err error) {
 	return sh.deadlines.filing(0).at(), came == sweepBatch, nil
 }
 
-// tidy moves some entries of each shard where memory is held for few of them,
-// and comes back for the others. It passes over latched shards, whose holder will
+// tidy has each shard tell what it holds, for no write may come to do it, and
+// moves some of its entries where memory is held for few of them. It comes back for
+// the others. It passes over latched shards, whose holder will
 // kick when done, and over those that a snapshot refers to, as its Release will.
 func (w *sweeper) tidy() {
 	again := false
+	before := w.s.used.Load()
 	for i := range w.s.shards {
 		sh := &w.s.shards[i]
 		more := true
 		for n := 0; more && n < tidyTurns; n++ {
 			sh.mu.Lock()
+			w.s.tell(sh, 0)
 			if more = sh.odd&oddSparse != 0 && sh.latch == nil && sh.open == 0; more {
 				sh.tidy(sweepMoves)
 				more = sh.odd&oddSparse != 0
@@ -145,6 +148,9 @@ func (w *sweeper) tidy() {
 			sh.mu.Unlock()
 		}
 		again = again || more
+	}
+	if limit, used := w.s.cfg.Load().MaxMemory, w.s.used.Load(); used != before && limit > 0 && used > limit {
+		w.s.cache.kick()
 	}
 	if again {
 		w.kick()

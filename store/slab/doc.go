@@ -22,7 +22,12 @@
 // A Space has no lock: its owner has one. At alone may be called while another
 // goroutine holds that lock, as long as it does not Alloc.
 //
-// A piece that was freed may be read, and holds anything. Only Close unmaps.
+// A piece that was freed may be read, and holds anything, unless it was larger than
+// a region: such a piece has a mapping of its own, and its addresses go with it. Of
+// others only Close unmaps. The tag poison writes over whatever is freed.
+//
+// There is no error for want of memory, or of the 32 GiB of addresses: like a Go
+// program that gets no memory, the process ends.
 //
 // What is kept here keeps nothing alive: a pointer into the Go heap must not be
 // stored in it.

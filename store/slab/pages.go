@@ -116,6 +116,9 @@ func (r *region) find(n int) int {
 }
 
 func (s *Space) freePages(ref Ref, n int) {
+	if poisoned {
+		poison(s.bytes(ref, n*PageBytes))
+	}
 	s.paged -= int64(n) * PageBytes
 	s.dirty += int64(n) * PageBytes
 	i, at := int(ref>>regionShift), int(ref&(regionUnits-1))>>pageShift

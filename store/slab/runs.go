@@ -43,8 +43,12 @@ func (s *Space) leave(first, pages int) {
 		s.bases[i], s.regions[i] = nil, nil
 	}
 	s.leaving = append(s.leaving, leaving{m, len(m)})
-	s.cut(cleanAtOnce)
+	s.cut(cutAtOnce)
 }
+
+// cutAtOnce is more than cleanAtOnce, because nobody can use what is left. It took
+// longer to write.
+const cutAtOnce = 16 << 20
 
 // cut gives up to most bytes of runs that were freed back to the kernel.
 func (s *Space) cut(most int) {

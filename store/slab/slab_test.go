@@ -249,3 +249,36 @@ func BenchmarkAllocFree(b *testing.B) {
 		refs[i] = s.Alloc(120)
 	}
 }
+
+// A value that grows to half a gigabyte a piece at a time leaves no holes that would
+// use up the addresses, whatever small pieces come in between.
+func TestGrowth(t *testing.T) {
+	m := newModel()
+	defer m.s.Close()
+	var was Ref
+	for n := 1 << 20; n <= 512<<20; n += 1 << 20 {
+		r := m.s.Alloc(n)
+		*(*byte)(m.s.At(r + Ref((n-1)/unitBytes))) = 1
+		if was != 0 {
+			m.s.Free(was, m.pieces[was])
+			delete(m.pieces, was)
+		}
+		was, m.pieces[r] = r, n
+		m.pieces[m.s.Alloc(5<<10)] = 5 << 10
+		if n%(128<<20) == 0 {
+			m.check(t)
+		}
+	}
+	if n := len(m.s.regions); n > 4*512<<20/regionBytes {
+		t.Errorf("%d regions were needed", n)
+	}
+	for m.s.Evacuate(1, m) {
+	}
+	m.check(t)
+	if m.s.Resident() > m.s.Allocated()*5/4 {
+		t.Errorf("%d bytes are resident, %d in use", m.s.Resident(), m.s.Allocated())
+	}
+	m.s.Reset()
+	clear(m.pieces)
+	m.check(t)
+}

@@ -114,6 +114,9 @@ func (s *Space) freeSlot(r Ref, k uint8) {
 	if sl.class != k || sl.free[slot/64]&(1<<(slot%64)) != 0 {
 		panic("slab: free of what is not a piece of this size")
 	}
+	if poisoned {
+		poison(s.bytes(r, int(c.size)))
+	}
 	sl.free[slot/64] |= 1 << (slot % 64)
 	sl.used--
 	st.used--

@@ -54,6 +54,9 @@ func (s *Space) Allocated() int64 { return s.allocated }
 // Resident is how many bytes the kernel may have given for them.
 func (s *Space) Resident() int64 { return s.paged + s.dirty }
 
+// Mapped says whether there are addresses that a Close would give back.
+func (s *Space) Mapped() bool { return len(s.maps) > 0 }
+
 // Alloc hands out a piece of n bytes. What is in it is anybody's guess.
 func (s *Space) Alloc(n int) Ref {
 	if n <= maxSlot {
