@@ -87,7 +87,11 @@ func (e *Engine) Tell(added func(source []byte)) { e.added = added }
 
 // Recognise has native asked about every source that is new and compiles; what it
 // says is the script's Native. It is called before there are any scripts.
-func (e *Engine) Recognise(native func(source []byte) any) { e.native = native }
+func (e *Engine) Recognise(native func(source []byte) any) {
+	e.mu.Lock() // as touch does, before native is looked at
+	defer e.mu.Unlock()
+	e.native = native
+}
 
 func (e *Engine) add(source []byte, kind int, tell bool) (*Script, error) {
 	sum := sha1.Sum(source)
