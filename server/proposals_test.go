@@ -155,6 +155,22 @@ func TestRefusedProposalsAreTriedAgain(t *testing.T) {
 	c.wants(t, `"12"`, "GET", "k")
 }
 
+// A message behind what is tried again is the one that was sent.
+func TestPublishBehindARefusedProposal(t *testing.T) {
+	addr, l := withHeldLog(t)
+	c, listener := connect(t, addr), connect(t, addr)
+	listener.send(encodeCommand([]string{"SUBSCRIBE", "steps"}))
+	listener.read()
+	l.hold()
+	c.pipeline("SET k 1", "PUBLISH steps one")
+	<-l.proposed
+	l.release(store.ErrNotLogged)
+	c.hears(t, "OK", "(integer) 1")
+	if got := listener.read().text(); !strings.Contains(got, `"one"`) {
+		t.Errorf("heard %s", got)
+	}
+}
+
 // Each command of a run gets its own verdict, and nothing has happened.
 func TestRefusedProposals(t *testing.T) {
 	addr, l := withHeldLog(t)

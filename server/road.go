@@ -111,14 +111,16 @@ func (c *conn) call(row *command, named int, words [][]byte) {
 // perform runs one admitted command and answers it. Its reply is an error, or is
 // not.
 func (c *conn) perform(row *command, named int, words [][]byte) (failed bool) {
+	if row.session != nil && !c.open {
+		// A session command ends the run: PUBLISH after SET is heard after SET. It
+		// may evaluate the run once more, so what is ours comes after it.
+		c.settle()
+	}
 	c.lastRow.Store(row)
 	c.args = resp.NewArgs(row.name, words, named)
 	var r resp.Reply
 	switch {
 	case row.session != nil:
-		if !c.open {
-			c.settle() // a session command ends the run: PUBLISH after SET is heard after SET
-		}
 		if r = row.session(c, &c.args); !c.evaluation.lost {
 			c.reply(r)
 		}

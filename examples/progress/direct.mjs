@@ -93,7 +93,10 @@ try {
   await page.evaluate(() => {
     const bar = document.querySelector('progress')
     window.values = [bar.value]
-    new MutationObserver(() => window.values.push(bar.value)).observe(bar, { attributes: true })
+    // Two changes may be told at once: the old values are those in between.
+    new MutationObserver((changes) => {
+      window.values.push(...changes.slice(1).map((change) => Number(change.oldValue)), bar.value)
+    }).observe(bar, { attributes: true, attributeOldValue: true })
   })
   const worker = run('./worker.mjs', ['--steps', `${steps}`, '--every', `${everyMs}`, id], env)
   await page.waitForFunction(() => document.querySelector('progress').value >= 40)
