@@ -15,6 +15,7 @@ run: build ## start crema on 127.0.0.1:6379
 
 test: ## test everything but the client packages (conversations need redis-server 7.0)
 	go test ./...
+	cd bench && go test ./load
 
 race: ## the same under the race detector, without what only takes time there
 	go test -race -short ./...
@@ -30,7 +31,7 @@ proof: build bin/proof ## break a cluster of three for DURATION (5m), SEED=… r
 	cd bench && ../bin/proof -crema ../$(BIN) -duration $(DURATION) -seed $(SEED) $(PROOF)
 
 proof-short: build bin/proof ## two minutes of that, after its own tests
-	cd bench && go test ./load ./proof/...
+	cd bench && go test ./proof/...
 	cd bench && ../bin/proof -crema ../$(BIN) -short -seed $(SEED) $(PROOF)
 
 proof-plants: build bin/proof ## switch one promise off at a time: each must be found within 5m

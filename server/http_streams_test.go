@@ -155,7 +155,7 @@ func TestRESTShutdown(t *testing.T) {
 	if err := srv.Shutdown(ctx); err != nil {
 		t.Errorf("shutdown: %v", err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > patience/2 {
 		t.Errorf("it took %s", took)
 	}
 	s.want("retry: 1000", "(EOF)")

@@ -41,7 +41,7 @@ type answer struct {
 // send makes a request; headers are names and values.
 func (r rest) send(method, path, body string, headers ...string) answer {
 	r.t.Helper()
-	ctx, done := context.WithTimeout(context.Background(), 6*patience) // bodies may be large, and the race detector slow
+	ctx, done := context.WithTimeout(context.Background(), 2*patience) // bodies may be large, and the race detector slow
 	defer done()
 	req, err := http.NewRequestWithContext(ctx, method, r.url+path, strings.NewReader(body))
 	if err != nil {

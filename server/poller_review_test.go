@@ -237,7 +237,7 @@ func TestOutboxMadeWhileTheConnectionEnds(t *testing.T) {
 	w.ends()
 	other.say("PING")
 	other.read()
-	if took := time.Since(began); took > drainFor/2 {
+	if took := time.Since(began); took > drainFor*9/10 {
 		t.Errorf("took %s", took)
 	}
 }
@@ -286,7 +286,7 @@ func TestRequestsBesideMessages(t *testing.T) {
 		began := time.Now()
 		asks.say("PING")
 		asks.read()
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Fatalf("PING took %s", took)
 		}
 	}
@@ -314,7 +314,7 @@ func TestOthersAreServedBesideManyWhoWait(t *testing.T) {
 	asks.say("PING", "SCRIPT KILL")
 	asks.read()
 	asks.read()
-	if took := time.Since(began); took > 10*cronEvery {
+	if took := time.Since(began); took > 20*cronEvery {
 		t.Errorf("took %s", took)
 	}
 	if got := runs.read(); !got.IsError() {
@@ -647,7 +647,7 @@ func TestShutdownInEveryState(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	s.Shutdown(ctx)
-	if took := time.Since(began); took > time.Second+cutGrace {
+	if took := time.Since(began); took > 2*(time.Second+cutGrace) {
 		t.Errorf("took %s", took)
 	}
 	for _, w := range all {

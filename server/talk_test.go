@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a reply may take before a test gives up on it.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // target is a server that holds conversations: crema, a cluster of crema, or
 // the oracle.
@@ -125,7 +125,7 @@ func dial(addr string) (*client, error) {
 type outcome struct {
 	frame   frame
 	raw     []byte
-	failure string // "(closed)", "(no reply in 5s)"; else a frame came
+	failure string // "(closed)", "(no reply in 20s)"; else a frame came
 }
 
 func (o outcome) text() string {

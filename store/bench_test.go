@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"syscall"
 	"testing"
 )
@@ -156,5 +157,13 @@ func BenchmarkDelSet(b *testing.B) {
 		w.s.Apply(w.tx.Effects())
 		w.tx.End()
 		w.put(k, w.now+hour)
+	}
+}
+
+// BenchmarkCollection is one of the collector's, with a million keys in the store.
+func BenchmarkCollection(b *testing.B) {
+	newBench(b, Config{}, benchKeys, true)
+	for b.Loop() {
+		runtime.GC()
 	}
 }

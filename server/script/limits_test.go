@@ -149,8 +149,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// slow is what nothing here takes, on whatever machine: what is not refused or
+// stopped goes on for minutes or for ever.
+const slow = 30 * time.Second
+
 // TestLargeStrings makes strings and replies far beyond the limits of a server:
-// each is refused before it is made, and soon.
+// each is refused before it is made, which bounds the time as well as the heap.
 func TestLargeStrings(t *testing.T) {
 	e := New(Limits{})
 	const y = `local y=string.rep('b',4000) `
@@ -193,7 +197,7 @@ func TestLargeStrings(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("%v", err)
 			}
-			if took > 5*time.Second {
+			if took > slow {
 				t.Errorf("took %v", took)
 			}
 			if limit := DefaultLimits.MaxMemoryBytes >> 20; grown > limit*2 {
@@ -312,7 +316,7 @@ func TestStopped(t *testing.T) {
 			if !errors.Is(err, ErrKilled) {
 				t.Errorf("answered %.200s, %v", show(r, 2), err)
 			}
-			if took > 2*time.Second {
+			if took > slow {
 				t.Errorf("stopped only after %v", took)
 			}
 			if testing.Verbose() {
@@ -368,7 +372,7 @@ func TestDeep(t *testing.T) {
 		if err != nil || !strings.Contains(show(r, 2), c.want) {
 			t.Errorf("%s\n got %.200s, %v\nwant %s", c.source, show(r, 2), err, c.want)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > slow {
 			t.Errorf("%s\ntook %v", c.source, took)
 		}
 	}
