@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -103,14 +102,6 @@ func (n *Node) Snapshot() error {
 	c.bytes.Add(-bytes)
 	size := n.snaps.size.Load()
 	c.aim(size)
-	n.cfg.Log.Info("snapshot taken", "bytes", size, "took", time.Since(begin).Round(time.Millisecond), "log_bytes", fileSize(n.log.path))
+	n.cfg.Log.Info("snapshot taken", "bytes", size, "took", time.Since(begin).Round(time.Millisecond), "log_bytes", n.log.wal.Bytes())
 	return nil
-}
-
-func fileSize(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
 }

@@ -82,7 +82,7 @@ const (
 
 	maxEntryBytes    = 1 << 20 // an entry ends with the Pending that makes it so large
 	maxEntryPendings = 4096
-	maxPendingBytes  = 1 << 30 // one Pending alone; bbolt holds less than 2 GiB in a value
+	maxPendingBytes  = 1 << 30 // one Pending alone; an entry is written and read in one piece
 	maxQueueBytes    = 64 << 20
 	maxQueuePendings = 64 << 10
 

@@ -57,12 +57,13 @@ func (s phase) known() bool {
 const (
 	lockFile    = "lock"
 	metaFile    = "meta"
-	logFile     = "log.bolt"
+	logFile     = "log"
+	termFile    = "term"
 	tailFile    = "log.tail"
 	snapshotDir = "snapshots"
 	probeFile   = "room.tmp"
 
-	metaVersion = 2
+	metaVersion = 3
 	maxMeta     = 4 << 10
 	probeBytes  = 4 * maxEntryBytes
 
@@ -111,7 +112,7 @@ func openDir(path, node string) (_ *dataDir, err error) {
 			path, d.meta.node, node, d.meta.node)
 	}
 	if !d.meta.formed {
-		for _, name := range [...]string{logFile, tailFile, snapshotDir} {
+		for _, name := range [...]string{logFile, termFile, tailFile, snapshotDir} {
 			if err := os.RemoveAll(d.file(name)); err != nil {
 				return nil, fmt.Errorf("clear what an interrupted first start left: %w", err)
 			}
@@ -144,7 +145,7 @@ func (d *dataDir) mustBeEmpty() error {
 	}
 	for _, f := range files {
 		switch f.Name() {
-		case logFile, tailFile, snapshotDir:
+		case logFile, termFile, tailFile, snapshotDir:
 			return damaged(d.file(metaFile), fmt.Errorf("%w, and %s is there", errMissing, f.Name()))
 		}
 	}
@@ -232,8 +233,8 @@ func parseMeta(b []byte) (m meta, err error) {
 	if _, err := fmt.Sscanf(lines[0], "crema data %d", &version); err == nil && version > metaVersion {
 		return m, fmt.Errorf("layout %d: %w", version, store.ErrNewer)
 	}
-	if version == 1 && len(lines) == 4 { // it had no line about the cluster
-		lines = append(lines[:2], append([]string{"cluster " + noCluster}, lines[2:]...)...)
+	if version >= 1 && version < metaVersion {
+		return m, fmt.Errorf("layout %d: %w", version, errOlder)
 	}
 	if len(lines) != 5 {
 		return m, errors.New("it has not got its lines")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -17,8 +18,8 @@ import (
 
 // disk is how writing to the log goes.
 //
-// A write that finds no space has changed nothing that counts: bbolt points to
-// new pages only after they are written. It may be tried again. After any other
+// A write that finds no space has changed nothing that counts: the log goes on
+// from where it was. It may be tried again. After any other
 // error, a failed sync above all, the kernel may have thrown away what it could
 // not write and call the next sync a success, so nothing is tried again.
 type disk struct {
@@ -152,7 +153,8 @@ func (d *disk) note(err error) error {
 // isFull tells a write that found no space from a sync that says so, too late.
 func isFull(err error) bool {
 	var path *fs.PathError
-	return errors.As(err, &path) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
+	var link *os.LinkError
+	return (errors.As(err, &path) || errors.As(err, &link)) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
 }
 
 // insist tries until the write succeeds. When the node closes before that, the

@@ -39,19 +39,20 @@
 //
 //	lock         held while a process uses the directory
 //	meta         version of this layout, node id, cluster id, how far the node is a member
-//	log.bolt     the Raft log, term and vote (bbolt)
-//	addresses    where other nodes were; may be lost
+//	log/         the Raft log (package wal)
 //	log.tail     the last index that was synced; itself not synced
+//	term         term and vote
 //	snapshots/   the latest snapshot
 //	addresses    where other nodes were last; may be lost
 //	peers.json   put there by people, who the members are when most are lost
 //	room.tmp     there for a moment, to see whether a full disk has room again
 //
-// bbolt undoes a torn last write by itself. Everything else is under a checksum
-// of ours: each entry with its index and term, term and vote, what raft says
-// about a snapshot, the snapshot's blocks. The whole log is read and believed
-// before raft sees it. What cannot be believed ends the start with ErrDamaged;
-// nothing is dropped, nothing is repaired.
+// A last write that was torn is not part of the log. Everything is under a checksum:
+// each entry with its index and term, term and vote, what raft says about a
+// snapshot, the snapshot's blocks. The whole log is read and believed before raft
+// sees it. What cannot be believed ends the start with ErrDamaged; nothing is
+// dropped, nothing is repaired. An end that is missing is told from one that was torn
+// by log.tail; after a loss of power that may be older.
 //
 // # When the disk fails
 //
@@ -77,8 +78,8 @@
 //
 // Alone, a disk that hangs without an error makes its proposals wait.
 //
-// A start writes to the log, so it is refused while the disk is full. The log's
-// file never shrinks: it stays as large as the log was between two snapshots.
+// A start writes to the log, so it is refused while the disk is full. Up to 64 MiB
+// of what the log does not need any more are kept to be written again.
 //
 // Close gives what is in flight closeWithin to land; then it is in doubt.
 package cluster

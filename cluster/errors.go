@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
+	"crema/cluster/wal"
 	"crema/store"
 
 	"github.com/hashicorp/raft"
-	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 var (
@@ -43,15 +44,20 @@ func damaged(file string, err error) error {
 	switch {
 	case errors.Is(err, ErrDamaged):
 		return err
-	case errors.Is(err, store.ErrNewer):
+	case errors.Is(err, store.ErrNewer), errors.Is(err, wal.ErrNewer):
 		return fmt.Errorf("cluster: cannot read %s: %w; start the version that wrote it, or a newer one", file, err)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, bbolterrors.ErrTimeout):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EIO), isFull(err):
 		return fmt.Errorf("cluster: cannot read %s: %w", file, err)
+	case errors.Is(err, errOlder):
+		return fmt.Errorf("cluster: cannot read %s: %w; save the data with that version (crema cluster snapshot) and restore it into an empty --data-dir", file, err)
 	}
 	return fmt.Errorf("%w: %s: %w; %s", ErrDamaged, file, err, remedy)
 }
 
-var errMissing = errors.New("it is missing")
+var (
+	errMissing = errors.New("it is missing")
+	errOlder   = errors.New("an earlier version wrote it")
+)
 
 const remedy = "put back a copy of the whole directory, or start with an empty --data-dir: " +
 	"starting from this one would silently lose acknowledged writes"

@@ -263,7 +263,7 @@ func (w *town) leave(id string, p phase, cluster string) {
 func (w *town) bootstrap(id string) {
 	w.t.Helper()
 	dir := w.dirOf(id)
-	log, err := openLog(filepath.Join(dir, logFile), filepath.Join(dir, tailFile), &disk{log: slog.New(slog.DiscardHandler)}, nil, func(int, int64) {}, func() uint64 { return 0 })
+	log, err := openLog(&dataDir{path: dir}, &disk{log: slog.New(slog.DiscardHandler)}, nil, func(int, int64) {}, func() uint64 { return 0 })
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -530,20 +530,22 @@ func TestRestoreUnderWrites(t *testing.T) {
 	w.same()
 }
 
-func TestMetaOfTheFirstLayout(t *testing.T) {
+func TestMeta(t *testing.T) {
+	for _, older := range []string{"crema data 1\nnode n7\nstate new\n", "crema data 2\nnode n7\ncluster none\nstate formed\n"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, metaFile), []byte(older+sumLine(older)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := refused(t, dir, errOlder); errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "restore it into an empty --data-dir") {
+			t.Error(err)
+		}
+	}
 	dir := t.TempDir()
-	text := "crema data 1\nnode n7\nstate new\n"
-	if err := os.WriteFile(filepath.Join(dir, metaFile), []byte(text+sumLine(text)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n, st := open(t, Config{Dir: dir})
-	if n.dir.meta.node != "n7" || n.dir.cluster() != "" {
-		t.Errorf("node %s of cluster %q", n.dir.meta.node, n.dir.cluster())
-	}
+	n, st := open(t, Config{Dir: dir, NodeID: "n7"})
 	mustSet(t, n, st, "k", "v")
 	n.Close()
 	b, err := os.ReadFile(filepath.Join(dir, metaFile))
-	if want := "crema data 2\nnode n7\ncluster none\nstate formed\n"; err != nil || string(b) != want+sumLine(want) {
+	if want := "crema data 3\nnode n7\ncluster none\nstate formed\n"; err != nil || string(b) != want+sumLine(want) {
 		t.Errorf("%q, %v", b, err)
 	}
 	for _, m := range []meta{
@@ -555,7 +557,7 @@ func TestMetaOfTheFirstLayout(t *testing.T) {
 			t.Errorf("%+v, %v, want %+v", got, err, m)
 		}
 	}
-	for _, bad := range []string{"", "crema data 1\nnode n1\n", "crema data 2\nnode n1\ncluster none\nstate other\n", "rubbish\nnode n1\ncluster none\nstate new\n"} {
+	for _, bad := range []string{"", "crema data 3\nnode n1\n", "crema data 3\nnode n1\ncluster none\nstate other\n", "rubbish\nnode n1\ncluster none\nstate new\n"} {
 		if m, err := parseMeta([]byte(bad + sumLine(bad))); err == nil {
 			t.Errorf("%q is %+v", bad, m)
 		}

@@ -141,11 +141,11 @@ func (n *Node) servers() []raft.Server {
 	return r.GetConfiguration().Configuration().Servers
 }
 
-// openFiles reads everything, and opens for writing what it believes.
+// openFiles reads everything, and writes nothing before it is believed.
 func (n *Node) openFiles() error {
-	logPath, tailPath, snapPath := n.dir.file(logFile), n.dir.file(tailFile), n.dir.file(snapshotDir)
+	snapPath := n.dir.file(snapshotDir)
 	if n.dir.meta.formed {
-		for _, path := range [...]string{logPath, snapPath} {
+		for _, path := range [...]string{n.dir.file(logFile), n.dir.file(termFile), snapPath} {
 			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 				return damaged(path, errMissing)
 			}
@@ -164,19 +164,19 @@ func (n *Node) openFiles() error {
 		snapshot = meta.Index
 	}
 	n.compactor.aim(n.snaps.size.Load())
-	var found extent
+	tail := readTail(n.dir.file(tailFile))
+	if n.log, err = openLog(n.dir, n.disk, n.cfg.Faults, n.compactor.grew, n.snaps.index.Load); err != nil {
+		return err
+	}
 	if n.dir.meta.formed {
-		if found, err = verifyLog(logPath, snapshot, readTail(tailPath), n.cfg.Log); err != nil {
-			return damaged(logPath, err)
+		found, err := n.log.verify(snapshot, tail)
+		if err != nil {
+			return damaged(n.log.path, err)
 		}
 		n.compactor.entries.Store(found.entries)
 		n.compactor.bytes.Store(found.bytes)
 	}
-	n.log, err = openLog(logPath, tailPath, n.disk, n.cfg.Faults, n.compactor.grew, n.snaps.index.Load)
-	if err == nil {
-		err = n.log.dropCovered(snapshot)
-	}
-	return err
+	return n.log.dropCovered(snapshot)
 }
 
 // startRaft is called once. first is the configuration that begins a log, nil
@@ -187,7 +187,11 @@ func (n *Node) startRaft(first []raft.Server) (err error) {
 	n.disk.starting.Store(true)
 	defer n.disk.starting.Store(false)
 	defer func() {
-		if r := recover(); r != nil {
+		if r := recover(); r == nil {
+			return
+		} else if cause := n.disk.cause(); cause != nil {
+			err = errNoStart(cause)
+		} else {
 			err = fmt.Errorf("start raft: %v", r)
 		}
 	}()
@@ -242,9 +246,13 @@ func (n *Node) waitOpen() error {
 			return damaged(n.log.path, err)
 		}
 		if err := n.disk.cause(); err != nil {
-			return fmt.Errorf("cluster: the log cannot be written, as it must be at every start: %w", err)
+			return errNoStart(err)
 		}
 	}
+}
+
+func errNoStart(cause error) error {
+	return fmt.Errorf("cluster: the log cannot be written, as it must be at every start: %w", cause)
 }
 
 // Close ends the node. What waits fails with ErrClosed, what is in flight is

@@ -33,6 +33,7 @@ type snapStore struct {
 
 const (
 	snapshotMagic  = "crema\x00r\x01"
+	sumBytes       = 4
 	snapshotHeader = len(snapshotMagic) + sumBytes
 	tmpSuffix      = ".tmp"
 )

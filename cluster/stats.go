@@ -65,7 +65,7 @@ func (n *Node) Stats() Stats {
 		NodeID: n.dir.meta.node, Leader: leader, LeaderClient: n.book.of(leader).Client, State: "follower",
 		Entries: n.stats.entries.Load(), Pendings: n.stats.pendings.Load(), Bytes: n.stats.bytes.Load(),
 		LogTime:  time.Duration(n.stats.took.Nanos()),
-		LogBytes: fileSize(n.log.path), SnapBytes: n.snaps.size.Load(),
+		LogBytes: n.log.wal.Bytes(), SnapBytes: n.snaps.size.Load(),
 		Rounds: n.lease.rounds.Load(), DiskError: n.disk.failure(),
 	}
 	if n.port != nil {

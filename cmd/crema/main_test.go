@@ -364,7 +364,7 @@ func TestDataDirRefused(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "log.bolt")
+	file := filepath.Join(dir, "log", "0000000000000001.seg")
 	log, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

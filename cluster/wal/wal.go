@@ -1,0 +1,494 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+var (
+	// ErrNewer says that a later version of this package wrote the log.
+	ErrNewer = errors.New("a newer version wrote it")
+	// ErrDamaged says that the log is not what was written.
+	ErrDamaged = errors.New("it is not what was written")
+)
+
+// Options are for Open. The zero value is good.
+type Options struct {
+	// SegmentBytes is how large a segment becomes before the next one begins:
+	// 16 MiB. Entries that are appended together stay together.
+	SegmentBytes int64
+
+	// Sync is called instead of fdatasync, for a file of which the bytes in
+	// between were written.
+	Sync func(path string, f *os.File, from, to int64) error
+	// Gone is called when a file that Sync knows is not part of the log any more.
+	Gone func(path string)
+}
+
+const (
+	defaultSegmentBytes = 16 << 20
+
+	growBytes  = 256 << 10 // of zeros, ahead of what is written
+	maxSpares  = 4
+	keptBuffer = 4 << 20 // a larger one is not kept for the next append
+
+	segmentSuffix = ".seg"
+	spareSuffix   = ".spare"
+	newSuffix     = ".tmp"
+)
+
+// Log is a log. FirstIndex, LastIndex and GetLog may be called at any time, from
+// anywhere.
+type Log struct {
+	dir string
+	opt Options
+
+	writing sync.Mutex // held by who appends or deletes
+	buf     []byte
+	places  []place
+
+	removing sync.Mutex // held by who removes files
+	doomed   []*segment // no part of the log any more, oldest first
+
+	mu       sync.RWMutex // guards the rest, held while an entry is read
+	segments []*segment   // oldest first
+	first    uint64       // index of the first entry, or the next one
+	spares   []spare
+}
+
+// spare is a file that was a segment.
+type spare struct {
+	path string
+	size int64
+}
+
+func segmentName(first uint64) string { return fmt.Sprintf("%016x%s", first, segmentSuffix) }
+
+// Open opens the log in dir, or makes one. It fails with ErrDamaged or ErrNewer,
+// and with those of the file system.
+func Open(dir string, opt Options) (_ *Log, err error) {
+	if opt.SegmentBytes == 0 {
+		opt.SegmentBytes = defaultSegmentBytes
+	}
+	if opt.Sync == nil {
+		opt.Sync = func(_ string, f *os.File, _, _ int64) error { return datasync(f) }
+	}
+	if opt.Gone == nil {
+		opt.Gone = func(string) {}
+	}
+	l := &Log{dir: dir, opt: opt}
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		if err := syncDir(filepath.Dir(dir)); err != nil {
+			return nil, err
+		}
+	} else if !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	files, err := os.ReadDir(dir) // by name, which is by index
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		path := filepath.Join(dir, f.Name())
+		switch filepath.Ext(path) {
+		case newSuffix:
+			err = os.Remove(path)
+		case spareSuffix:
+			var info os.FileInfo
+			if info, err = f.Info(); err == nil {
+				l.spares = append(l.spares, spare{path, info.Size()})
+			}
+		case segmentSuffix:
+			err = l.add(path)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(l.segments) > 0 {
+		l.first = l.segments[0].first
+	}
+	return l, nil
+}
+
+// add opens the next segment.
+func (l *Log) add(path string) error {
+	s, err := openSegment(path)
+	if err != nil {
+		return err
+	}
+	if n := len(l.segments); n > 0 {
+		before := l.segments[n-1]
+		before.forgetRefused(s)
+		switch {
+		case before.next() != s.first:
+			err = fmt.Errorf("%w: %s ends with entry %d, and %s begins with entry %d", ErrDamaged, filepath.Base(before.path), before.next()-1, filepath.Base(path), s.first)
+		case before.sum() != s.before:
+			err = fmt.Errorf("%w: %s does not go on from %s", ErrDamaged, filepath.Base(path), filepath.Base(before.path))
+		}
+	}
+	l.segments = append(l.segments, s)
+	return err
+}
+
+// Close closes the files. Nothing may be under way but reading.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	for _, s := range l.segments {
+		err = errors.Join(err, s.f.Close())
+	}
+	l.segments = nil
+	return err
+}
+
+// Bytes is how much room the log takes.
+func (l *Log) Bytes() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	sum := int64(0)
+	for _, s := range l.spares {
+		sum += s.size
+	}
+	for _, s := range l.segments {
+		sum += s.size
+	}
+	return sum
+}
+
+func (l *Log) tail() *segment {
+	if len(l.segments) == 0 {
+		return nil
+	}
+	return l.segments[len(l.segments)-1]
+}
+
+// empty says that there is no entry, though there may be a segment.
+func (l *Log) empty() bool { return len(l.segments) == 0 || l.first == l.tail().next() }
+
+// FirstIndex is 0 when the log is empty.
+func (l *Log) FirstIndex() (uint64, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.empty() {
+		return 0, nil
+	}
+	return l.first, nil
+}
+
+// LastIndex is 0 when the log is empty.
+func (l *Log) LastIndex() (uint64, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.empty() {
+		return 0, nil
+	}
+	return l.tail().next() - 1, nil
+}
+
+// GetLog reads an entry, or fails with raft.ErrLogNotFound.
+func (l *Log) GetLog(index uint64, e *raft.Log) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.empty() || index < l.first || index >= l.tail().next() {
+		return raft.ErrLogNotFound
+	}
+	i, _ := slices.BinarySearchFunc(l.segments, index, func(s *segment, index uint64) int {
+		switch {
+		case s.next() <= index:
+			return -1
+		case s.first > index:
+			return 1
+		}
+		return 0
+	})
+	return l.segments[i].get(index, e)
+}
+
+// Append writes entries that go on from the last one; in an empty log they may
+// begin anywhere. They are synced when it returns. After an error the log is what
+// it was, and the same may be tried again; what was written in vain is of no
+// consequence unless the process ends before the next Append. Then Open may find it.
+func (l *Log) Append(entries []*raft.Log) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	s, err := l.room(entries)
+	if err != nil {
+		return err
+	}
+	l.encode(s, entries)
+	written := s.end + int64(len(l.buf))
+	if short := written - s.size; short > 0 && written < l.opt.SegmentBytes {
+		l.buf = slices.Grow(l.buf, growBytes)
+		l.buf = l.buf[:len(l.buf)+int(min(growBytes, l.opt.SegmentBytes-written))]
+		clear(l.buf[written-s.end:])
+	}
+	if _, err := s.f.WriteAt(l.buf, s.end); err != nil {
+		return err
+	}
+	size := max(s.size, s.end+int64(len(l.buf)))
+	if err := l.opt.Sync(s.path, s.f, s.end, s.end+int64(len(l.buf))); err != nil {
+		return err
+	}
+	if cap(l.buf) > keptBuffer {
+		l.buf = nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.entries = append(s.entries, l.places...)
+	s.end, s.size = written, size
+	return nil
+}
+
+// encode fills buf and places.
+func (l *Log) encode(s *segment, entries []*raft.Log) {
+	l.buf, l.places = l.buf[:0], l.places[:0]
+	sum := s.sum()
+	for _, e := range entries {
+		at := s.end + int64(len(l.buf))
+		l.buf, sum = appendEntry(l.buf, e, sum)
+		l.places = append(l.places, place{at, sum})
+	}
+}
+
+// room is the segment that the entries go to.
+func (l *Log) room(entries []*raft.Log) (*segment, error) {
+	first, size := entries[0].Index, int64(0)
+	for i, e := range entries {
+		if e.Index != first+uint64(i) {
+			return nil, fmt.Errorf("entry %d behind entry %d", e.Index, first+uint64(i)-1)
+		}
+		size += entryBytes + int64(len(e.Extensions)+len(e.Data))
+	}
+	s := l.tail()
+	switch {
+	case s == nil:
+		return l.begin(first, 0)
+	case s.next() != first && l.empty():
+		if err := l.deleteAll(); err != nil {
+			return nil, err
+		}
+		return l.begin(first, 0)
+	case s.next() != first:
+		return nil, fmt.Errorf("entry %d behind entry %d", first, s.next()-1)
+	case len(s.entries) > 0 && s.end+size > l.opt.SegmentBytes:
+		return l.begin(first, s.sum())
+	}
+	return s, nil
+}
+
+// begin makes the next segment. It has its name only when its header is on disk.
+func (l *Log) begin(first uint64, before uint32) (_ *segment, err error) {
+	path := filepath.Join(l.dir, segmentName(first))
+	temporary := path + newSuffix
+	if spare := l.takeSpare(); spare != "" {
+		if err := os.Rename(spare, temporary); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(temporary)
+			os.Remove(path) // else it would be in the way if the log went on in the segment before
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	header := appendHeader(nil, first, before, rand.Uint32())
+	if _, err := f.WriteAt(header, 0); err != nil {
+		return nil, err
+	}
+	if err := l.opt.Sync(path, f, 0, headerBytes); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return nil, err
+	}
+	if err := syncDir(l.dir); err != nil {
+		return nil, err
+	}
+	s := &segment{f: f, path: path, first: first, before: before, seed: headerSum(header), end: headerBytes, size: max(info.Size(), headerBytes)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.segments) == 0 {
+		l.first = first
+	}
+	l.segments = append(l.segments, s)
+	return s, nil
+}
+
+func (l *Log) takeSpare() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.spares)
+	if n == 0 {
+		return ""
+	}
+	s := l.spares[n-1]
+	l.spares = l.spares[:n-1]
+	return s.path
+}
+
+// DeleteRange deletes the entries from first to last, which must be at one of the
+// ends of the log, or all of it.
+func (l *Log) DeleteRange(first, last uint64) error {
+	l.writing.Lock()
+	unlock := sync.OnceFunc(l.writing.Unlock)
+	defer unlock()
+	if l.empty() {
+		return nil
+	}
+	end := l.tail().next()
+	switch {
+	case first > last || last < l.first || first >= end:
+		return nil
+	case first <= l.first && last >= end-1:
+		return l.deleteAll()
+	case first <= l.first:
+		l.cutFront(last + 1)
+		unlock() // the files need hold nobody up
+		return l.removeDoomed()
+	case last >= end-1:
+		return l.cutBack(first)
+	}
+	return fmt.Errorf("entries %d to %d are in the middle of the log", first, last)
+}
+
+// cutFront makes first the first entry. Segments that have none are doomed: when
+// they cannot be removed now, Open finds their entries again.
+func (l *Log) cutFront(first uint64) {
+	l.removing.Lock()
+	defer l.removing.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for n < len(l.segments)-1 && l.segments[n].next() <= first {
+		n++
+	}
+	l.doomed = append(l.doomed, l.segments[:n]...)
+	l.segments = slices.Delete(l.segments, 0, n)
+	l.first = first
+}
+
+// removeDoomed goes from the oldest to the newest: a crash leaves no gap.
+func (l *Log) removeDoomed() error {
+	l.removing.Lock()
+	defer l.removing.Unlock()
+	for len(l.doomed) > 0 {
+		s := l.doomed[0]
+		if err := l.remove(s, func() { l.doomed = slices.Delete(l.doomed, 0, 1) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cutBack makes first the next entry to be written. After a crash in between the
+// log has some more, and no gap.
+func (l *Log) cutBack(first uint64) error {
+	for l.tail().first > first {
+		if err := l.removeTail(); err != nil {
+			return err
+		}
+	}
+	s := l.tail()
+	if s.next() == first {
+		return nil
+	}
+	end := s.until(first)
+	var none [entryBytes]byte // no entry begins like that
+	if _, err := s.f.WriteAt(none[:], end); err != nil {
+		return err
+	}
+	if err := l.opt.Sync(s.path, s.f, end, end+entryBytes); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.entries = s.entries[:first-s.first]
+	s.end, s.size = end, max(s.size, end+entryBytes)
+	return nil
+}
+
+// deleteAll goes from the newest to the oldest but for the doomed, which nobody
+// misses: what a crash leaves is a log.
+func (l *Log) deleteAll() error {
+	if err := l.removeDoomed(); err != nil {
+		return err
+	}
+	for len(l.segments) > 0 {
+		if err := l.removeTail(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) removeTail() error {
+	l.removing.Lock()
+	defer l.removing.Unlock()
+	return l.remove(l.tail(), func() { l.segments = l.segments[:len(l.segments)-1] })
+}
+
+// remove takes a file away, or keeps it for the next segment, and then lets go of
+// it. It may be called again after an error.
+func (l *Log) remove(s *segment, letGo func()) error {
+	l.opt.Gone(s.path)
+	l.mu.RLock()
+	keep := s.size <= l.opt.SegmentBytes && len(l.spares) < maxSpares
+	l.mu.RUnlock()
+	to := fmt.Sprintf("%s-%08x%s", strings.TrimSuffix(s.path, segmentSuffix), s.seed, spareSuffix)
+	var err error
+	if keep {
+		err = os.Rename(s.path, to)
+	} else {
+		err = os.Remove(s.path)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // as after an error in syncDir
+		return err
+	}
+	if err := syncDir(l.dir); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	letGo()
+	s.f.Close()
+	if keep && err == nil {
+		l.spares = append(l.spares, spare{to, s.size})
+	}
+	return nil
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
