@@ -202,20 +202,24 @@ func (tx *Tx) indexEffect(i int) {
 	tx.byHash[f.hash] = int32(i)
 }
 
-// Flush empties a database, or all of them when db is -1.
+// Flush empties a database, or all of them when db is -1. Keys that were written
+// before in the same Tx have been touched, though nothing is left of that.
 func (tx *Tx) Flush(db int) {
 	tx.noteAllHeld()
-	if db < 0 {
-		tx.effects, tx.swaps, tx.flushed = emptied(tx.effects), emptied(tx.swaps), allFlushed
-	} else {
-		kept := tx.effects[:0]
-		for _, f := range tx.effects {
-			if int(f.DB) != db {
-				kept = append(kept, f)
-			}
+	kept := tx.effects[:0]
+	for _, f := range tx.effects {
+		switch {
+		case db >= 0 && int(f.DB) != db:
+			kept = append(kept, f)
+		case f.Op != OpExpire:
+			kept = append(kept, Effect{Op: OpDelete, DB: f.DB, Key: f.Key, hash: f.hash, hashed: true, Local: true})
 		}
-		clear(tx.effects[len(kept):])
-		tx.effects = kept
+	}
+	clear(tx.effects[len(kept):])
+	tx.effects = kept
+	if db < 0 {
+		tx.swaps, tx.flushed = emptied(tx.swaps), allFlushed
+	} else {
 		tx.flushed |= 1 << db
 	}
 	tx.indexEffects()
