@@ -117,7 +117,13 @@ func wordBytes(w any) ([]byte, error) {
 // Dial connects to the server without a network: a socket pair, for client
 // packages that take a dialer. The connection is like one over the unix socket.
 func (s *Server) Dial(context.Context) (net.Conn, error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	syscall.ForkLock.RLock() // no process that is started now inherits them
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fds[0])
+		syscall.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, fmt.Errorf("dial in process: %w", err)
 	}

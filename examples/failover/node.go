@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"crema/resp"
@@ -51,7 +50,7 @@ func startNodes(crema, dir string, port int) ([]*node, error) {
 func (n *node) start() error {
 	n.cmd = exec.Command(n.args[0], n.args[1:]...)
 	n.cmd.Stderr = n.log
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	n.cmd.SysProcAttr = apart()
 	if err := n.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", n.id, err)
 	}

@@ -1,0 +1,9 @@
+package main
+
+import "syscall"
+
+// apart gives a node a group of its own, so that Ctrl-C is not for it, and an end
+// with ours.
+func apart() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
