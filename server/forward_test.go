@@ -67,6 +67,22 @@ func TestLongPipelines(t *testing.T) {
 	}
 }
 
+// What a pipeline deletes makes room for what it writes behind that.
+func TestRoomWithinAPipeline(t *testing.T) {
+	g := startGroup(t, 3, server.Config{MaxMemory: 1})
+	for _, m := range g.members {
+		c := connect(t, addrOf(m))
+		c.wants(t, "OK", "SET", "k", "1")
+		c.pipeline("SET k 2", "GET k", "DEL k", "SET k 3")
+		c.hears(t, oom, `"1"`, "(integer) 1", "OK")
+		c.pipeline("INCR k", "FLUSHALL", `EVAL "return redis.call('incr', KEYS[1])" 1 k`)
+		c.hears(t, oom, "OK", "(integer) 1")
+		c.wants(t, "(integer) 1", "DEL", "k")
+	}
+}
+
+const oom = "(error) OOM command not allowed when used memory > 'maxmemory'."
+
 // While nobody leads, requests wait; they are answered by whoever leads then.
 func TestRequestsWaitForALeader(t *testing.T) {
 	g := startGroup(t, 3, server.Config{})

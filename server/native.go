@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"sync"
 
@@ -15,12 +16,13 @@ import (
 // same answer. It touches declared keys alone, so it holds their shards and not
 // a latch on all.
 //
-// It has no errors. What Lua would stumble over is Lua's: suits tells.
+// It has no errors. What Lua would stumble over is Lua's: suits tells and, where
+// that takes a look at the store, the program, before it has changed anything.
 type native struct {
-	lua     string // a script of the shape
-	argv    int    // arguments that it looks at
-	number  int    // which of ARGV must be a number, 0: none
-	program func(*nativeRun) resp.Reply
+	lua     string                      // a script of the shape
+	argv    int                         // arguments that it looks at
+	number  int                         // which of ARGV must be a number, 0: none
+	program func(*nativeRun) resp.Reply // resp.None: it is Lua's
 }
 
 // nativeScript is a script that has a native, with the words of its literals:
@@ -82,7 +84,7 @@ func (s *nativeScript) suits(c *conn, keys, argv [][]byte) bool {
 	for _, w := range argv {
 		size += len(w)
 	}
-	if size > maxNativeBytes || c.full || c.open && c.tx.PendingBytes()+c.deferredBytes > maxScriptBytes/2 {
+	if size > maxNativeBytes || c.full || c.open && c.tx.PendingBytes()+c.deferredBytes > maxTxBytes/2 {
 		return false
 	}
 	u := c.user.Load()
@@ -104,6 +106,22 @@ type nativeRun struct {
 }
 
 var nativeRuns = sync.Pool{New: func() any { return new(nativeRun) }}
+
+// callNative evaluates a script, in a Tx of its own or in EXEC's. Without a reply
+// it is Lua's.
+func (c *conn) callNative(s *nativeScript, keys, argv [][]byte) resp.Reply {
+	if c.open {
+		return c.runNative(s, keys, argv)
+	}
+	return c.runAlone(c.nativeScope(keys), keys, true, func() (reply resp.Reply, err error) {
+		if reply = c.runNative(s, keys, argv); reply.Kind == resp.KindNone {
+			err = errLua
+		}
+		return reply, err
+	})
+}
+
+var errLua = errors.New("not for a native")
 
 // runNative evaluates a script in the open Tx.
 func (c *conn) runNative(s *nativeScript, keys, argv [][]byte) resp.Reply {
@@ -149,8 +167,12 @@ func (c *conn) nativeScope(keys [][]byte) store.Scope {
 	return scope
 }
 
-// later is what remains of a key's time and the second argument, as Lua adds
-// them up: neither is so large that a float would round it.
+// maxNativeLeft is so little that Lua's numbers hold all up to it, and those more
+// that suits allows, and that a deadline may be as far away in seconds.
+const maxNativeLeft = 1 << 52
+
+// later is what remains of a key's time, maxNativeLeft at most, and the second
+// argument, as Lua adds them up.
 func (n *nativeRun) later(left int64) []byte {
 	more, _ := resp.ParseInt(n.argv[1])
 	return strconv.AppendInt(nil, left+more, 10)

@@ -14,9 +14,9 @@ import (
 	"crema/server"
 )
 
-// hearAll says the lines to an empty server and returns everything that comes of
-// them, in an order that both servers share.
-func hearAll(t *testing.T, addr string, lines [][]string, clock *atomic.Int64) (all []string) {
+// hearAll says the lines to an empty server, so many in one write, and returns
+// everything that comes of them, in an order that both servers share.
+func hearAll(t *testing.T, addr string, lines [][]string, clock *atomic.Int64, together int) (all []string) {
 	note := func(kind string, text string) { all = append(all, kind+": "+steady(text)) }
 	say := func(c *client, words ...string) outcome {
 		o := c.do(words...)
@@ -42,8 +42,25 @@ func hearAll(t *testing.T, addr string, lines [][]string, clock *atomic.Int64) (
 	say(listener, "PSUBSCRIBE", "__key*__:*")
 	say(listener, "PING") // what is answered through an outbox is counted afterwards
 	monitor.wants(t, "OK", "MONITOR")
+	var batch [][]string
+	flush := func() {
+		var b []byte
+		for _, words := range batch {
+			b = append(b, encodeCommand(words)...)
+		}
+		speaker.send(b)
+		for _, words := range batch {
+			o := speaker.read()
+			if o.failure != "" {
+				t.Fatalf("%s: %s", strings.Join(words, " "), o.failure)
+			}
+			note(strings.Join(words, " "), string(o.raw))
+		}
+		batch = batch[:0]
+	}
 	for _, words := range lines {
 		if words[0] == "later" {
+			flush()
 			ms, _ := strconv.ParseInt(words[1], 10, 64)
 			clock.Add(ms)
 			continue
@@ -54,8 +71,11 @@ func hearAll(t *testing.T, addr string, lines [][]string, clock *atomic.Int64) (
 				words[i] = id
 			}
 		}
-		note(strings.Join(words, " "), string(say(speaker, words...).raw))
+		if batch = append(batch, words); len(batch) >= together {
+			flush()
+		}
 	}
+	flush()
 	speaker.conn.Close()
 	control.wants(t, "OK", "CONFIG", "SET", "maxmemory-policy", "noeviction") // OBJECT IDLETIME wants it
 	for db := range 2 {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -42,9 +43,9 @@ func TestNativesAreLua(t *testing.T) {
 			for start := time.Now(); time.Since(start) < nativeFor || unused(runs) != "" && time.Since(start) < time.Minute; n++ {
 				lines := nativeTalk{rand.New(rand.NewPCG(seed, n))}.lines()
 				now := clock.Load()
-				a := hearAll(t, native.Addr(), lines, &clock)
+				a := hearAll(t, native.Addr(), lines, &clock, 1)
 				clock.Store(now)
-				b := hearAll(t, inLua.Addr(), lines, &clock)
+				b := hearAll(t, inLua.Addr(), lines, &clock, 1)
 				for i := range max(len(a), len(b)) {
 					if x, y := lineAt(a, i), lineAt(b, i); x != y {
 						t.Fatalf("seed %d, sequence %d:\nnative %s\nLua    %s\nafter\n%s", seed, n, x, y, strings.Join(a[max(0, i-60):min(i, len(a))], "\n"))
@@ -76,6 +77,33 @@ func lineAt(list []string, i int) string {
 	return "(nothing)"
 }
 
+// What remains of a key's time may be more than Lua's numbers hold, or than there is
+// room for more.
+func TestNativesAtTheEndOfTime(t *testing.T) {
+	native, inLua := serving(t, server.Config{}), serving(t, server.Config{})
+	inLua.OnlyLua()
+	a, b := connect(t, native.Addr()), connect(t, inLua.Addr())
+	for _, source := range server.NativeScripts() {
+		for _, deadline := range []string{
+			"4503599627370496", "4505400000000000", "9007199254740992", "9009000000000000", // PTTL around 2^52 and 2^53
+			"4503599627370496000", "9007199254740992000", "9223372036854775807", // TTL, and the last there is
+		} {
+			for _, argv := range [][]string{{"a", "100001", "0"}, {"a", "1099511627776", "0"}, {"a", "100001", "1"}} {
+				for _, words := range [][]string{
+					{"SET", "k", "a", "PXAT", deadline}, append([]string{"EVAL", source, "1", "k"}, argv...), {"PEXPIRETIME", "k"},
+				} {
+					got, want := a.do(words...).text(), b.do(words...).text()
+					x, _ := strconv.ParseInt(strings.TrimPrefix(got, "(integer) "), 10, 64)
+					y, _ := strconv.ParseInt(strings.TrimPrefix(want, "(integer) "), 10, 64)
+					if got != want && (x == 0 || max(x-y, y-x) > patience.Milliseconds()) {
+						t.Fatalf("%s, with a deadline of %s: %s, in Lua %s", words, deadline, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 // What is not the shape of a script that has a native is none, however close.
 func TestShapes(t *testing.T) {
 	const release = `if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end`
@@ -90,12 +118,15 @@ func TestShapes(t *testing.T) {
 		{"'get'", "'getdel'"}, {"'get'", "'ge' .. 't'"}, {"'get'", `'\103et'`}, {"'get'", "[[get]]"}, {"'get'", `"get'`}, {"KEYS[1])", "KEYS[2])"},
 		{"KEYS[1])", "KEYS[1.0])"}, {"==", "~="}, {"ARGV[1]", "ARGV[1]..''"}, {"ARGV[1]", "KEYS[1]"}, {"return 0", "return 1"}, {"return 0", "return -0"},
 		{"return 0", "return 0x0"}, {"return 0", "return 00"}, {"redis.call", "redis.pcall"}, {"if redis", "#!lua\nif redis"}, {"if redis", "local redis = nil if redis"},
-		{"if redis", "--[[ x ]] if redis"}, {"if redis", "do end if redis"}, {" end", " end --[[ end"}, {" end", " end\x00"}, {"'del'", "'del'--"}, {"redis.call", "server.call"},
+		{"if redis", "--[[ x ]] if redis"}, {"if redis", "do end if redis"}, {" end", " end --[[ end"}, {" end", " end\x00"}, {"'del'", "'del'--"}, {"if redis", "-- x\rredis.call('incr', 'n')\nif redis"}, {"redis.call", "server.call"},
 	} {
 		source := strings.ReplaceAll(release, change[0], change[1])
 		if lua, ok := server.Recognises(source); ok || source == release {
 			t.Errorf("taken for %q: %s", lua, source)
 		}
+	}
+	if _, ok := server.Recognises(`return redis.call('set', KEYS[1], ARGV[1], "nx' , 'px", ARGV[2])`); ok {
+		t.Error("a literal is taken for two")
 	}
 	if _, ok := server.Recognises(release + strings.Repeat(" ", 4096)); ok {
 		t.Error("a script over the limit has a native")

@@ -188,6 +188,9 @@ func nativeProlongOrExtend(n *nativeRun) resp.Reply {
 	}
 	ttl := n.argv[1]
 	if string(n.argv[2]) == "0" {
+		if left > maxNativeLeft {
+			return resp.None
+		}
 		ttl = n.later(left)
 	}
 	n.call(3, n.keys[0], ttl)
@@ -201,6 +204,9 @@ func nativeProlong(n *nativeRun) resp.Reply {
 	left := n.call(1, n.keys[0]).Int
 	if left <= 0 {
 		return resp.Zero
+	}
+	if left > maxNativeLeft {
+		return resp.None
 	}
 	return n.call(2, n.keys[0], n.later(left))
 }

@@ -35,6 +35,7 @@ func (c *conn) ahead(row *command) bool {
 // now and sent when the log has answered.
 func (c *conn) propose() *store.Pending {
 	s := c.srv
+	c.run.bytes += int(c.tx.PendingBytes()) // a few words may write half a gigabyte
 	p := c.tx.Hand()
 	s.announceApplied(p, c.tx.Events())
 	c.evaluation.pending, c.run.last = p, p

@@ -140,6 +140,22 @@ func TestNoReplyBeforeTheLogAnswers(t *testing.T) {
 	other.wants(t, `"1"`, "GET", "k")
 }
 
+// What waits for the log is little, whatever a few words write.
+func TestLargeEffectsEndARun(t *testing.T) {
+	addr, l := withHeldLog(t)
+	c := connect(t, addr)
+	l.hold()
+	c.pipeline("SETRANGE k 2000000 x", "SETRANGE k 2000000 y")
+	<-l.proposed
+	select {
+	case <-l.proposed:
+		t.Error("two megabytes wait, and two more are written")
+	case <-time.After(50 * time.Millisecond):
+	}
+	l.release(nil)
+	c.hears(t, "(integer) 2000001", "(integer) 2000001")
+}
+
 // What has certainly not happened is done again, in its order, as long as nothing
 // behind it has happened.
 func TestRefusedProposalsAreTriedAgain(t *testing.T) {

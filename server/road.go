@@ -66,13 +66,27 @@ func (c *conn) admit(row *command) resp.Reply {
 	if u != nil && !u.may(row) {
 		return resp.ErrNoPerm(u.name, row.name)
 	}
-	if row.flags&denyOOM != 0 && s.evaluates() && !s.store.MakeRoom() {
+	if row.flags&denyOOM != 0 && s.evaluates() && !c.hasRoom() {
 		return resp.ErrOOM
 	}
 	if c.proto == 2 && row.flags&inSubscriber == 0 && c.subs.count() > 0 {
 		return resp.ErrSubscribed(row.name)
 	}
 	return resp.None
+}
+
+// hasRoom tells whether there is memory for one more write. What the run deletes
+// takes memory until the log has it.
+func (c *conn) hasRoom() bool {
+	st := c.srv.store
+	if st.MakeRoom() {
+		return true
+	}
+	if c.run.last == nil {
+		return false
+	}
+	c.run.last.Wait() // its error is for settle
+	return st.MakeRoom()
 }
 
 // evaluates tells whether data commands are evaluated on this node.

@@ -22,7 +22,7 @@ type run struct {
 	words [][]byte       // of all steps, beside each other
 	term  uint64         // in which this node evaluates; 0: node does
 	node  string         // "" when nobody leads
-	bytes int            // of the words, and of what steps publish
+	bytes int            // of the words, and of what steps write and publish
 	last  *store.Pending // the newest that was proposed, nil if none was
 	since time.Time      // when its first step was taken
 	busy  bool           // a step is being evaluated

@@ -132,18 +132,15 @@ func (c *conn) runScript(s *script.Script, source []byte, keys, argv [][]byte, r
 	}
 	alone := !c.open
 	if alone {
-		c.full = !c.srv.store.MakeRoom()
+		c.full = !c.hasRoom()
 	}
 	if c.full && flags.Declared && !flags.AllowOOM && !flags.NoWrites {
 		return resp.ErrScriptOOM
 	}
 	if n, ok := s.Native.(*nativeScript); ok && !readOnly && n.suits(c, keys, argv) {
-		if !alone {
-			return c.runNative(n, keys, argv)
+		if reply := c.callNative(n, keys, argv); reply.Kind != resp.KindNone {
+			return reply
 		}
-		return c.runAlone(c.nativeScope(keys), keys, true, func() (resp.Reply, error) {
-			return c.runNative(n, keys, argv), nil
-		})
 	}
 	h := &host{c: c, readOnly: readOnly || flags.NoWrites, allowOOM: flags.AllowOOM}
 	if !alone {

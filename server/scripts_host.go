@@ -55,7 +55,7 @@ func (h *host) Call(words [][]byte) resp.Reply {
 		row.stat.rejected.Add(1)
 		return bad
 	}
-	if row.mayChange() && c.tx.PendingBytes()+c.deferredBytes > maxScriptBytes {
+	if row.mayChange() && c.tx.PendingBytes()+c.deferredBytes > maxTxBytes {
 		h.brake.stop(errTooBig)
 		return resp.ErrScriptTooBig
 	}
@@ -93,9 +93,9 @@ func (h *host) refuse(row *command) resp.Reply {
 	return resp.None
 }
 
-// maxScriptBytes bounds what a script may have written before it ends; one that
-// wants more is stopped.
-const maxScriptBytes = 1 << 30
+// maxTxBytes bounds what a script or a transaction may have written before it ends;
+// one that wants more is stopped.
+const maxTxBytes = 1 << 30
 
 var errTooBig = errors.New("script writes too much")
 

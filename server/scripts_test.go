@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,22 @@ func TestScriptMessagesAreBounded(t *testing.T) {
 	got := f.render()
 	if !strings.HasPrefix(got, "(error) ERR script wrote more") {
 		t.Errorf("answered %s", got)
+	}
+}
+
+// A transaction that writes more than memory has room for ends before it does.
+func TestTransactionsAreBounded(t *testing.T) {
+	g := startGroup(t, 2, server.Config{})
+	for _, addr := range []string{serving(t, server.Config{}).Addr(), addrOf(g.members[0]), addrOf(g.members[1])} {
+		c := connect(t, addr)
+		c.wants(t, "(integer) 64000000", "SETRANGE", "k", "63999999", "x")
+		c.wants(t, "OK", "MULTI")
+		for i := range 18 {
+			c.wants(t, "QUEUED", "COPY", "k", "k:"+strconv.Itoa(i))
+		}
+		c.wants(t, "(error) EXECABORT Transaction discarded because of: it writes more than one may hold", "EXEC")
+		c.wants(t, "(integer) 1", "DBSIZE")
+		c.wants(t, "OK", "FLUSHALL")
 	}
 }
 

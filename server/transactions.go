@@ -213,8 +213,8 @@ func (c *conn) execScope(m *multi, w *store.Watch) store.Scope {
 }
 
 // exec evaluates the queue in one Tx and answers one array. A command that
-// fails is one error in it; a script that was stopped takes the whole
-// transaction with it, for nothing of it may remain.
+// fails is one error in it; a script that was stopped, and what is too much for
+// one Tx, take the whole transaction with them, for nothing of it may remain.
 //
 // It returns what blocks the transaction, in which case nothing was done.
 func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
@@ -249,9 +249,14 @@ func (c *conn) exec(m *multi) (resp.Reply, *store.Pending) {
 // callQueued runs one command of EXEC. Permissions may have changed since it
 // was queued.
 func (c *conn) callQueued(q queued) {
-	if !c.allowed(&q) {
+	switch {
+	case !c.allowed(&q):
 		c.reply(resp.ErrNoPermInExec)
-		return
+	case q.row.mayChange() && c.tx.PendingBytes() > maxTxBytes:
+		c.aborted = errExecTooBig
+	default:
+		c.call(q.row, q.named, q.words)
 	}
-	c.call(q.row, q.named, q.words)
 }
+
+var errExecTooBig = resp.ErrExecAbortedBy(resp.Error("ERR it writes more than one may hold"))

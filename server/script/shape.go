@@ -15,8 +15,8 @@ const maxShape = 2 << 10
 // called v1, v2 … in the order in which they appear, and a literal is in single
 // quotes and in lower case. The literals as they are spelled are the words.
 //
-// No shape, "", has what is told apart otherwise: a literal with an escape in
-// it, a number that is not of digits alone, a long bracket, a word or a sign
+// No shape, "", has what is told apart otherwise: a literal with an escape or a
+// quote in it, a number that is not of digits alone, a long bracket, a word or a sign
 // that lock scripts have no use for, and every source over maxShape.
 func Shape(source []byte) (shape string, words []string) {
 	if len(source) > maxShape {
@@ -68,7 +68,11 @@ func afterSpace(s string) string {
 		if !strings.HasPrefix(s, "--") || strings.HasPrefix(s, "--[") {
 			return s
 		}
-		_, s, _ = strings.Cut(s, "\n")
+		end := strings.IndexAny(s, "\r\n")
+		if end < 0 {
+			return ""
+		}
+		s = s[end:]
 	}
 }
 
@@ -84,7 +88,7 @@ func tokenLength(s string) int {
 		}
 		return n
 	case c == '\'' || c == '"':
-		n := 1 + span(s[1:], func(d byte) bool { return d != c && d != '\\' && d != '\r' && d != '\n' })
+		n := 1 + span(s[1:], func(d byte) bool { return strings.IndexByte("'\"\\\r\n", d) < 0 })
 		if n < len(s) && s[n] == c {
 			return n + 1
 		}
