@@ -58,3 +58,15 @@ func TestNobodyEntersWhileDraining(t *testing.T) {
 	}
 	s.conns.Wait()
 }
+
+// Clients over HTTP take no file of the others, nor of the log.
+func TestFilesOfTwoDoors(t *testing.T) {
+	for _, cfg := range []Config{{HTTPPort: 1}, {HTTPTLSPort: -1}} {
+		if n := cfg.clientFiles(2000); 2*n+reservedFiles > 2000 || n < 900 {
+			t.Errorf("%d clients at each door with 2000 files", n)
+		}
+	}
+	if n := (&Config{}).clientFiles(2000); n != 2000-reservedFiles {
+		t.Errorf("%d clients at the only door", n)
+	}
+}

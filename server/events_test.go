@@ -52,6 +52,10 @@ func TestEventsTokens(t *testing.T) {
 			await(t, func() bool { return tcp.do("PUBLISH", "batch:1", "x").frame.text == "0" })
 		}
 	}
+	var names []string
+	for i := range 1025 {
+		names = append(names, fmt.Sprint("channel=", i))
+	}
 	for _, refused := range []struct {
 		query string
 		code  int
@@ -64,7 +68,7 @@ func TestEventsTokens(t *testing.T) {
 		{"channel=batch:1&channel=other&token=" + browserToken(in(time.Hour)), 403, `{"error":"NOPERM the token does not allow other"}`},
 		{"channel=batch:1&pattern=*&token=" + browserToken(in(time.Hour)), 403, `{"error":"NOPERM the token does not allow *"}`},
 		{"token=" + restToken, 400, `{"error":"ERR an event stream wants between 1 and 1024 of channel= and pattern="}`},
-		{strings.Repeat("channel=x&", 1025) + "token=" + restToken, 400, `{"error":"ERR an event stream wants between 1 and 1024 of channel= and pattern="}`},
+		{strings.Join(names, "&") + "&token=" + restToken, 400, `{"error":"ERR an event stream wants between 1 and 1024 of channel= and pattern="}`},
 	} {
 		r.want("GET", "/events?"+refused.query, "", refused.code, refused.body)
 	}
@@ -75,6 +79,52 @@ func TestEventsTokens(t *testing.T) {
 	r.want("GET", "/get/k?_token="+browserToken(in(time.Hour)), "", 401, `{"error":"WRONGPASS invalid or missing token"}`)
 	s := r.get("/events?channel=batch:1&token=" + browserToken(in(2*time.Second)))
 	s.want("retry: 1000", "id: 0", "(EOF)")
+}
+
+// A REST token may look like a browser's.
+func TestEventsTokenWithDots(t *testing.T) {
+	cfg := talksHTTP
+	cfg.EventsSecret, cfg.RESTToken = eventsSecret, "rest.token.one"
+	r := restOf(t, serving(t, cfg))
+	r.token = cfg.RESTToken
+	r.get("/events?channel=c").want("retry: 1000", "id: 0")
+}
+
+// A name counts once, however often it is said.
+func TestEventsNamesOnce(t *testing.T) {
+	r := restOf(t, serving(t, talksHTTP))
+	again := strings.Repeat("channel=c&", 2000)
+	r.want("GET", "/events?"+again+"pattern="+strings.Repeat("x", 5000), "", 400, `{"error":"ERR pattern is too long"}`)
+	r.get("/events?"+again).want("retry: 1000", "id: 0")
+	r.listen("/subscribe/a/a/b").want("data: subscribe,a,1", "data: subscribe,b,2")
+}
+
+// A message is one event, also if several names of a stream match it and several
+// publishers speak at once.
+func TestEventsOnce(t *testing.T) {
+	srv := startMesh(t, 1, talksHTTP).nodes[0].srv // where each connection has its goroutine
+	names := []string{"channel", "x1"}
+	for i := range 30 {
+		names = append(names, "pattern", "x"+strings.Repeat("*", i)+"1")
+	}
+	s := restOf(t, srv).events("", names...)
+	const publishers, each = 4, 1000
+	for i := range publishers {
+		c := connect(t, srv.Addr())
+		go func() {
+			for j := range each {
+				c.do("PUBLISH", "x1", fmt.Sprint(i, "-", j))
+			}
+		}()
+	}
+	seen := map[string]bool{}
+	for range publishers * each {
+		told := s.event()
+		if seen[told] {
+			t.Fatalf("%q was told twice", told)
+		}
+		seen[told] = true
+	}
 }
 
 // Without histories a browser that comes back is told that something may be missing.

@@ -1,6 +1,10 @@
 package server
 
-import "crema/server/gateway"
+import (
+	"time"
+
+	"crema/server/gateway"
+)
 
 // WatchSessions counts what other nodes' clients watch here.
 func (s *Server) WatchSessions() (n int) {
@@ -17,3 +21,6 @@ func HTTPStats(s *Server) *gateway.Stats { return &s.http.Stats }
 
 // HTTPHandler answers requests without a port.
 func HTTPHandler(s *Server) *gateway.Gateway { return s.http }
+
+// SetHTTPDoFor is how long pipelines may take.
+func SetHTTPDoFor(s *Server, d time.Duration) { s.door.doFor = d }

@@ -49,6 +49,7 @@ type histories struct {
 	followers map[*conn]struct{} // event streams
 	peers     map[string]*historyPeer
 	changed   chan struct{} // closed, and replaced, when a peer's state changes
+	vain      chan struct{} // changed, when somebody waited in vain for that
 	repaired  int64         // messages that others had to be asked for
 	gaps      int64         // times that streams were told that something is missing
 }
@@ -205,10 +206,7 @@ func (h *histories) rule(channel []byte) *historyRule {
 func (h *histories) publish(m message) (receivers int) {
 	p := h.srv.pubsub
 	if h.rule(m.channel) == nil {
-		h.mu.RLock()
-		defer h.mu.RUnlock()
-		m.at = h.position
-		receivers = p.publishHere(m)
+		receivers = h.publishUnkept(m)
 	} else {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -222,6 +220,15 @@ func (h *histories) publish(m message) (receivers int) {
 		receivers += p.relay.publish(m)
 	}
 	return receivers
+}
+
+// publishUnkept is publishHere for what is in no history, wherever it comes from:
+// event streams are told how far this node has come.
+func (h *histories) publishUnkept(m message) (receivers int) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	m.at = h.position
+	return h.srv.pubsub.publishHere(m)
 }
 
 // take keeps a message and has the streams told; the caller holds mu. late says

@@ -100,6 +100,7 @@ func (h *histories) linked(node string) {
 	h.peer(node).linked = true
 	h.tell(node)
 	h.ask(node)
+	h.stir() // there is somebody to wait for
 }
 
 func (h *histories) unlinked(node string) {
@@ -482,7 +483,8 @@ func (h *histories) Now(ctx context.Context) gateway.Position {
 }
 
 // settle waits until those nodes that there is a link to have told what they
-// keep, and until there is one if there should be.
+// keep, and until there is one if there should be. What one has waited for in vain
+// nobody waits for again: a node that is cut off would be slow for everybody.
 func (h *histories) settle(ctx context.Context) {
 	if h.srv.pubsub.relay == nil || h.srv.alone() {
 		return
@@ -500,14 +502,17 @@ func (h *histories) settle(ctx context.Context) {
 				}
 			}
 		}
-		changed := h.changed
+		changed, vain := h.changed, h.vain
 		h.mu.RUnlock()
-		if linked > 0 && synced == linked {
+		if linked > 0 && synced == linked || changed == vain {
 			return
 		}
 		select {
 		case <-changed:
 		case <-limit.C:
+			h.mu.Lock()
+			h.vain = changed
+			h.mu.Unlock()
 			return
 		case <-ctx.Done():
 			return

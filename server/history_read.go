@@ -12,7 +12,17 @@ import (
 )
 
 // Since is gateway.Histories'.
-func (h *histories) Since(after gateway.Position, channels, patterns []string) (past gateway.Past) {
+func (h *histories) Since(after gateway.Position, channels, patterns []string) gateway.Past {
+	past, matched := h.past(after, channels, patterns)
+	if matched > 1 { // now that no publisher waits for it
+		slices.SortFunc(past.Messages, func(a, b *gateway.Message) int { return cmp.Compare(a.Mark.Order, b.Mark.Order) })
+	}
+	return past
+}
+
+// past is Since with the messages of one channel behind those of another; it
+// tells how many channels there are.
+func (h *histories) past(after gateway.Position, channels, patterns []string) (past gateway.Past, found int) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	past.Position = h.position
@@ -64,16 +74,13 @@ func (h *histories) Since(after gateway.Position, channels, patterns []string) (
 		gap(gateway.GapOld, short, nil)
 	}
 	for _, k := range matched {
-		past.Messages = append(past.Messages, k.since(after)...)
+		past.Messages = k.since(past.Messages, after)
 	}
-	if len(matched) > 1 {
-		slices.SortFunc(past.Messages, func(a, b *gateway.Message) int { return cmp.Compare(a.Mark.Order, b.Mark.Order) })
-	}
-	return past
+	return past, len(matched)
 }
 
-// since is what came behind a position.
-func (k *history) since(after gateway.Position) (list []*gateway.Message) {
+// since appends what came behind a position.
+func (k *history) since(list []*gateway.Message, after gateway.Position) []*gateway.Message {
 	for r := k.first; r != nil; r = r.later {
 		if at := r.message.Mark.Place; at.Seq > after.Of(at.Origin) {
 			list = append(list, r.message)

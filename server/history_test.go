@@ -1,11 +1,7 @@
 package server_test
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -332,23 +328,33 @@ func TestHistoryGivesUp(t *testing.T) {
 	}
 }
 
-// get opens a stream as a browser does.
-func (r rest) get(path string) *reading {
-	r.t.Helper()
-	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(r.url, "http://"), patience)
-	if err != nil {
-		r.t.Fatal(err)
+// Messages that no history keeps do not take an id back, wherever they were
+// published: the browser would be told everything again.
+func TestHistoryIDsOnlyRise(t *testing.T) {
+	m := startMesh(t, 2, keepsHistory("batch:*=1000,1h"))
+	s := restOf(t, m.nodes[1].srv).events("", "channel", "batch:1", "channel", "plain")
+	for _, n := range m.nodes {
+		pub := connect(t, n.srv.Addr())
+		pub.do("PUBLISH", "batch:1", "kept")
+		s.tells("batch:1 kept")
+		kept := s.id
+		pub.do("PUBLISH", "plain", "not kept")
+		s.tells("plain not kept")
+		if s.id != kept {
+			t.Errorf("%s: id %q behind %q", n.name, s.id, kept)
+		}
 	}
-	r.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nOrigin: http://app\r\nAuthorization: Bearer %s\r\nAccept: text/event-stream\r\n\r\n", path, r.token)
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		r.t.Fatal(err)
+}
+
+// A node whose peer does not answer has each of its readers wait no more than once.
+func TestHistoryWaitsOnce(t *testing.T) {
+	m := startMesh(t, 2, keepsHistory("batch:*=1000,1h"))
+	a := m.nodes[0]
+	a.links["n2"].close()
+	a.peer.Linked("n2")
+	began := time.Now()
+	restOf(t, a.srv).send("POST", "/pipeline", "["+strings.Repeat(`["crema","history","batch:1"],`, 20)+`["ping"]]`)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("20 looks took %v", took)
 	}
-	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Access-Control-Allow-Origin") != "*" {
-		text, _ := io.ReadAll(res.Body)
-		r.t.Fatalf("%s: %s %v %s", path, res.Status, res.Header, text)
-	}
-	return &reading{r.t, bufio.NewReader(res.Body), conn}
 }

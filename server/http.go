@@ -48,7 +48,7 @@ func (s *Server) openHTTP() error {
 	if s.cfg.HTTPPort == 0 && s.cfg.HTTPTLSPort == 0 {
 		return nil
 	}
-	s.door = &httpDoor{s: s, tokens: restTokens{
+	s.door = &httpDoor{s: s, doFor: httpDoFor, tokens: restTokens{
 		all:      newRESTToken(s.cfg.RESTToken, httpRESTUser()),
 		readOnly: newRESTToken(s.cfg.RESTReadonlyToken, httpReadOnlyUser()),
 	}}
@@ -58,7 +58,7 @@ func (s *Server) openHTTP() error {
 		Port:       s.cfg.HTTPPort,
 		TLSPort:    s.cfg.HTTPTLSPort,
 		MaxConns:   s.maxHTTPConns,
-		MaxStreams: func() int { return s.settings().maxClients },
+		MaxStreams: s.maxStreams,
 		Routes:     s.httpRoutes(),
 		Log:        s.log,
 
@@ -97,6 +97,13 @@ func (s *Server) maxHTTPConns() int {
 }
 
 const leastHTTPConns = 16
+
+// maxStreams leaves an eighth of maxclients to clients that are no streams: who
+// holds a browser's token must not keep the application out.
+func (s *Server) maxStreams() int {
+	most := s.settings().maxClients
+	return most - (most+7)/8
+}
 
 // httpRoutes are the paths that the server itself answers.
 func (s *Server) httpRoutes() []gateway.Route {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -91,6 +92,39 @@ func TestRESTLimits(t *testing.T) {
 	r.want("GET", "/ping", "", 200, `{"result":"PONG"}`)
 }
 
+// What is behind in a pipeline is not run for a client that is gone.
+func TestRESTGone(t *testing.T) {
+	srv := serving(t, talksHTTP)
+	r, tcp := restOf(t, srv), connect(t, srv.Addr())
+	m := r.listen("/monitor")
+	m.want(`data: "OK"`)
+	tcp.do("CLIENT", "PAUSE", "100000", "WRITE")
+	ctx, leave := context.WithCancel(context.Background())
+	req := httptest.NewRequestWithContext(ctx, "POST", "/pipeline?_token="+restToken, strings.NewReader(`[["get","k"],["incr","n"],["incr","n"]]`))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.HTTPHandler(srv).ServeHTTP(httptest.NewRecorder(), req)
+	}()
+	if got := m.next(); !strings.HasSuffix(got, `"get" "k"`) {
+		t.Fatal(got)
+	}
+	leave()
+	tcp.do("CLIENT", "UNPAUSE")
+	<-ended
+	if n := tcp.do("GET", "n").frame.text; n == "2" {
+		t.Error("all of it was run")
+	}
+}
+
+// Nor is what is behind in one that has taken too long.
+func TestRESTTakesTooLong(t *testing.T) {
+	srv := serving(t, talksHTTP)
+	server.SetHTTPDoFor(srv, 0)
+	restOf(t, srv).want("POST", "/pipeline", `[["incr","n"],["incr","n"]]`, 200,
+		`[{"result":1},{"error":"ERR not done: the client is gone, or the request took too long"}]`)
+}
+
 // Connections and streams are no more than maxclients, and a few for whoever
 // looks.
 func TestRESTTooMany(t *testing.T) {
@@ -122,6 +156,21 @@ func TestRESTTooMany(t *testing.T) {
 	}
 	for _, s := range open {
 		s.conn.Close()
+	}
+}
+
+// Streams leave room for clients that are none.
+func TestRESTStreamsLeaveRoom(t *testing.T) {
+	cfg := talksHTTP
+	cfg.MaxClients = 16
+	srv := serving(t, cfg)
+	r := restOf(t, srv)
+	for range 14 {
+		r.listen("/subscribe/c").want("data: subscribe,c,1")
+	}
+	r.want("GET", "/subscribe/c", "", 503, `{"error":"ERR too many streams"}`)
+	if got := connect(t, srv.Addr()).do("PING").frame.text; got != "PONG" {
+		t.Error(got)
 	}
 }
 

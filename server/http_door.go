@@ -22,15 +22,21 @@ type httpDoor struct {
 	tokens  restTokens
 	idle    sync.Pool    // of *conn
 	changes atomic.Int64 // batches that may have changed something; part of sync tokens
+	doFor   time.Duration
 }
 
 // maxHTTPReplies ends a batch: HTTP has no way to take replies one by one.
 const maxHTTPReplies = 64 << 20 // bytes
 
+// httpDoFor is how long a pipeline may take until no more of it is begun: the
+// gateway gives up an answer that is not written in twice that.
+const httpDoFor = time.Minute
+
 var (
 	errHTTPReplies  = resp.Error("ERR not done: the replies before this one are too large for one request")
 	errHTTPDropped  = resp.Error("ERR the replies are too large for one request")
 	errHTTPTooLarge = resp.Error("ERR the transaction is too large")
+	errHTTPGone     = resp.Error("ERR not done: the client is gone, or the request took too long")
 	errHTTPCut      = resp.Error("ERR not done: a command before this one failed in an unexpected way")
 )
 
@@ -50,7 +56,7 @@ func (d *httpDoor) Do(ctx context.Context, b *gateway.Batch) error {
 	if b.Atomic {
 		changes = c.atomically(b.Commands)
 	} else {
-		changes = c.inOrder(b.Commands)
+		changes = c.inOrder(ctx, d.doFor, b.Commands)
 	}
 	if changes {
 		shown.changes = d.changes.Add(1)
@@ -77,7 +83,7 @@ func (d *httpDoor) borrow(b *gateway.Batch) *conn {
 // giveBack keeps a session for the next request, unless what it did may have
 // left it in disorder.
 func (d *httpDoor) giveBack(c *conn) {
-	c.out = nil
+	c.out, c.ownReads = nil, false // READONLY is not about a request, but a script may say it
 	if c.closing || c.dropped || c.multi != nil {
 		c.endMulti()
 		return
@@ -86,10 +92,16 @@ func (d *httpDoor) giveBack(c *conn) {
 	d.idle.Put(c)
 }
 
-// inOrder runs a pipeline and leaves one reply for each command in the output.
-func (c *conn) inOrder(commands [][][]byte) (changes bool) {
-	done, rest := 0, errHTTPCut
+// inOrder runs a pipeline and leaves one reply for each command in the output. It
+// ends when nobody waits for it any more: whoever tries again and again would
+// have all of that run.
+func (c *conn) inOrder(ctx context.Context, within time.Duration, commands [][][]byte) (changes bool) {
+	done, rest, began := 0, errHTTPCut, c.clock.base
 	for _, words := range commands {
+		if ctx.Err() != nil || c.clock.base.Add(c.clock.now).Sub(began) > within {
+			rest = errHTTPGone
+			break
+		}
 		row, bad := c.srv.overHTTP(words)
 		if row == nil {
 			c.reject(nil, bad)

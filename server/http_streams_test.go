@@ -23,8 +23,14 @@ type reading struct {
 	conn net.Conn
 }
 
-// listen opens a stream and returns it behind its response's header.
-func (r rest) listen(path string) *reading {
+// listen opens a stream as the SDK does.
+func (r rest) listen(path string) *reading { return r.open("POST", path, "[]") }
+
+// get opens a stream as a browser does.
+func (r rest) get(path string) *reading { return r.open("GET", path, "") }
+
+// open opens a stream from another origin, and returns it behind its response's header.
+func (r rest) open(method, path, body string) *reading {
 	r.t.Helper()
 	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(r.url, "http://"), patience)
 	if err != nil {
@@ -32,14 +38,15 @@ func (r rest) listen(path string) *reading {
 	}
 	r.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nAccept: text/event-stream\r\nContent-Length: 2\r\n\r\n[]", path, r.token)
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nOrigin: http://app\r\nAuthorization: Bearer %s\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, r.token, len(body), body)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Access-Control-Allow-Origin") != "*" {
 		text, _ := io.ReadAll(res.Body)
-		r.t.Fatalf("%s: %s %s", path, res.Status, text)
+		r.t.Fatalf("%s: %s %v %s", path, res.Status, res.Header, text)
 	}
 	return &reading{r.t, bufio.NewReader(res.Body), conn}
 }

@@ -69,7 +69,7 @@ func (r rest) send(method, path, body string, headers ...string) answer {
 func (r rest) want(method, path, body string, code int, text string, headers ...string) answer {
 	r.t.Helper()
 	got := r.send(method, path, body, headers...)
-	if got.code != code || got.body != text {
+	if got.code != code || got.body != text || got.header.Get("Cache-Control") != "no-store" && code != 204 {
 		r.t.Errorf("%s %s %.100s\ngot  %d %s\nwant %d %s", method, path, body, got.code, got.body, code, text)
 	}
 	if got.header.Get("Content-Type") == "application/json" && method != "HEAD" && !json.Valid([]byte(got.body)) {
@@ -172,6 +172,27 @@ func TestRESTRefused(t *testing.T) {
 		r.want("POST", "/multi-exec", fmt.Sprintf(`[["set","k","w"],%s]`, list), 400, "{"+want+"}")
 	}
 	r.want("GET", "/get/k", "", 200, `{"result":"v"}`)
+}
+
+// What a script says about its connection ends with the request: READONLY would
+// have the next one, whosever it is, read what is not certain.
+func TestRESTLeavesNothing(t *testing.T) {
+	g := startGroup(t, 2, talksHTTP)
+	r := restOf(t, g.members[0].srv)
+	r.want("POST", "/", `["eval","redis.call('select',3); return redis.call('readonly')",0]`, 200, `{"result":"OK"}`)
+	g.lead(1)
+	verified := func() int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.verified
+	}
+	for range 5 { // one of the sessions that are kept is that one
+		before := verified()
+		r.want("GET", "/get/k", "", 200, `{"result":null}`)
+		if verified() == before {
+			t.Error("a read of what is not certain")
+		}
+	}
 }
 
 func TestRESTFormats(t *testing.T) {

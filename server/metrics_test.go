@@ -165,6 +165,11 @@ func TestPprof(t *testing.T) {
 			t.Errorf("%s: %d %.100s", path, got.code, got.body)
 		}
 	}
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"} {
+		if got := r.send("GET", "/debug/pprof/heap", "", name, "1.1 proxy"); got.code != 403 {
+			t.Errorf("%s: %d %.100s", name, got.code, got.body)
+		}
+	}
 	if got := r.send("GET", "/debug/pprof/cmdline", ""); got.code != 404 {
 		t.Errorf("the command line: %d %s", got.code, got.body)
 	}

@@ -16,7 +16,7 @@ const pprofPath = "/debug/pprof/"
 // command line is not among them, because it may hold passwords.
 func (s *Server) servePprof(w http.ResponseWriter, r *http.Request, _ gateway.User) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !onLoopback(r.RemoteAddr) || local == nil || !onLoopback(local.String()) {
+	if !onLoopback(r.RemoteAddr) || local == nil || !onLoopback(local.String()) || forwarded(r.Header) {
 		s.http.Fail(w, http.StatusForbidden, "NOPERM profiles are for this machine only")
 		return
 	}
@@ -36,6 +36,11 @@ func (s *Server) servePprof(w http.ResponseWriter, r *http.Request, _ gateway.Us
 	default:
 		pprof.Index(w, r) // the list, or the profile of that name
 	}
+}
+
+// forwarded tells whether a proxy on this machine asks for somebody else.
+func forwarded(h http.Header) bool {
+	return h.Get("Forwarded")+h.Get("X-Forwarded-For")+h.Get("X-Real-Ip")+h.Get("Via") != ""
 }
 
 func onLoopback(addr string) bool {

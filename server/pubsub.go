@@ -267,6 +267,27 @@ type message struct {
 	place gateway.Place    // in its origin's history; Seq is 0 if it is in none, and event streams are told by publishHere
 	at    gateway.Position // of this node then
 	event *gateway.Message // what they share, made for the first
+	told  streamsTold
+}
+
+// streamsTold are event streams that have been told of a message. One may listen
+// to several names that it has.
+type streamsTold map[*conn]struct{}
+
+// first tells whether a stream is told for the first time; the caller holds mu.
+func (st *streamsTold) first(c *conn) bool {
+	patterns := c.subs.nPatterns.Load()
+	if patterns == 0 || patterns == 1 && c.subs.nChannels.Load() == 0 {
+		return true
+	}
+	if _, told := (*st)[c]; told {
+		return false
+	}
+	if *st == nil {
+		*st = streamsTold{}
+	}
+	(*st)[c] = struct{}{}
+	return true
 }
 
 // of visits those who hear a message, with the words of what they get.
@@ -314,9 +335,10 @@ func (p *pubsub) publishHere(m message) (receivers int) {
 func (p *pubsub) follow(event *gateway.Message) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
+	var told streamsTold
 	push := func(to map[*conn]struct{}) {
 		for c := range to {
-			if c.follows {
+			if c.follows && told.first(c) {
 				c.stream.Push(event)
 			}
 		}
@@ -350,7 +372,7 @@ func (p *pubsub) deliver(to map[*conn]struct{}, words []resp.Reply, m *message) 
 	var shared *gateway.Message // by streams
 	for c := range to {
 		if c.follows {
-			if m.place.Seq == 0 {
+			if m.place.Seq == 0 && m.told.first(c) {
 				if m.event == nil {
 					m.event = streamMessage(words[len(words)-2:])
 					m.event.Mark = &gateway.Mark{Position: m.at}

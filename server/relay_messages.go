@@ -72,6 +72,10 @@ func (r *relay) hearMessage(f *wire, sharded bool) {
 		return
 	}
 	r.stats.in.Add(1)
+	if h := r.srv.pubsub.histories; h != nil && !sharded {
+		h.publishUnkept(m)
+		return
+	}
 	r.srv.pubsub.publishHere(m)
 }
 

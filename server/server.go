@@ -85,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 		stop:     make(chan struct{}),
 	}
 	s.log = cfg.logger(s.logLevel)
-	if files := availableFiles() - reservedFiles; set.maxClients > files && files > 0 {
+	if files := cfg.clientFiles(availableFiles()); set.maxClients > files && files > 0 {
 		s.log.Warn("maxclients lowered to what the limit of open files allows", "maxclients", files)
 		set.maxClients = files
 	}
@@ -157,6 +157,15 @@ func (s *Server) closeStore() (err error) {
 		s.store.Close()
 	})
 	return err
+}
+
+// clientFiles is how many clients there is room for. Each of two doors may have as
+// many, or strangers at the one would leave none to the other, nor to the log.
+func (cfg *Config) clientFiles(all int) int {
+	if cfg.HTTPPort != 0 || cfg.HTTPTLSPort != 0 {
+		all /= 2
+	}
+	return all - reservedFiles
 }
 
 // reservedFiles are for everything that is not a client.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -75,16 +74,16 @@ var beginEvents = []byte("retry: 1000\n") // ms
 // events is /events.
 func (g *Gateway) events(w http.ResponseWriter, r *http.Request, _ User) {
 	asked := r.URL.Query()
-	l := Listening{Channels: asked["channel"], Patterns: asked["pattern"], Events: true}
+	l := Listening{Channels: distinct(asked["channel"]), Patterns: distinct(asked["pattern"]), Events: true}
+	if n := len(l.Channels) + len(l.Patterns); n == 0 || n > maxNames {
+		g.Fail(w, http.StatusBadRequest, "ERR an event stream wants between 1 and 1024 of channel= and pattern=")
+		return
+	}
 	u, allowed := g.eventsUser(w, r, asked.Get("token"), l)
 	if !allowed.ok {
 		return
 	}
 	l.User = u
-	if n := len(l.Channels) + len(l.Patterns); n == 0 || n > maxNames {
-		g.Fail(w, http.StatusBadRequest, "ERR an event stream wants between 1 and 1024 of channel= and pattern=")
-		return
-	}
 	if !allowed.until.IsZero() {
 		ctx, cancel := context.WithDeadline(r.Context(), allowed.until)
 		defer cancel()
@@ -122,7 +121,7 @@ type eventsFeed struct {
 	floor  Position // ids are no less than this; nil once this node has come so far
 	replay int      // so many messages to come are a history's: their bytes are not shared, or it would keep them
 	order  uint64   // of the newest message told that is in a history
-	last   *Message // told; it is pushed once for every pattern that it matches
+	end    *Message // says where the node was when the stream began; what waits behind it may be older
 }
 
 // first begins the stream with what happened since the client's last one.
@@ -145,8 +144,8 @@ func (f *eventsFeed) first(waiting []*Message) (first []byte, rest []*Message) {
 	// Ids of what is sent again go on from where the client is. Behind that the
 	// stream is where this node is, too.
 	f.floor, f.replay = past.After, len(past.Messages)
-	end := &Message{Kind: Moved, Mark: &Mark{Position: past.Position}}
-	return first, slices.Concat(past.Messages, []*Message{end}, waiting)
+	f.end = &Message{Kind: Moved, Mark: &Mark{Position: past.Position}}
+	return first, slices.Concat(past.Messages, []*Message{f.end}, waiting)
 }
 
 // bytes is what the stream tells of a message, nil if nothing.
@@ -167,16 +166,15 @@ func (f *eventsFeed) bytes(m *Message) []byte {
 		f.order = m.Mark.Order
 		return appendEvent(nil, m, f.floor.Join(m.Mark.Position))
 	}
-	if m == f.last || f.told(m) {
-		return nil
-	}
-	f.last = m
-	if m.Mark == nil {
-		return m.As(formatEvents)
-	}
-	if m.Kind == Moved {
+	if m == f.end {
 		f.floor = f.floor.Join(m.Mark.Position)
 		return appendEvent(nil, m, f.floor)
+	}
+	if f.told(m) {
+		return nil
+	}
+	if m.Mark == nil {
+		return m.As(formatEvents)
 	}
 	if f.seen != nil && m.Mark.Position.Covers(f.seen) {
 		f.seen = nil
@@ -272,12 +270,7 @@ func (g *Gateway) eventsUser(w http.ResponseWriter, r *http.Request, token strin
 	if token == "" {
 		token = Token(r)
 	}
-	if len(g.cfg.EventsSecret) > 0 && strings.Count(token, ".") == 2 {
-		claims, err := readToken(token, g.cfg.EventsSecret, time.Now())
-		if err != nil {
-			g.Unauthorized(w, r)
-			return nil, eventsAllowed{}
-		}
+	if claims, err := readToken(token, g.cfg.EventsSecret, time.Now()); err == nil {
 		if name, ok := claims.allow(l.Channels, l.Patterns); !ok {
 			g.Fail(w, http.StatusForbidden, "NOPERM the token does not allow "+clip(name))
 			return nil, eventsAllowed{}

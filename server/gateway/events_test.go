@@ -89,3 +89,39 @@ func TestEventsFeed(t *testing.T) {
 		t.Error("a stream that is where its node is has bytes of its own")
 	}
 }
+
+// What was published while a stream began is not told a second time, nor takes
+// its id back.
+func TestEventsFeedBegins(t *testing.T) {
+	const a = Origin(1)
+	seven := Position{{a, 7}}
+	f := &eventsFeed{past: &past{Position: seven, After: seven}, resumed: true, seen: seven}
+	unkept := said("unkept")
+	unkept.Mark = &Mark{Position: Position{{a, 5}}}
+	_, rest := f.first([]*Message{unkept, marked(said("a6"), 1, Place{a, 6}), marked(said("a7"), 2, Place{a, 7})})
+	var got string
+	for _, m := range rest {
+		got += string(f.bytes(m))
+	}
+	if want := "id: " + seven.String() + "\n\nid: " + seven.String() + "\nevent: c\ndata: unkept\n\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A stream that its node has caught up with goes on under the node's ids, though
+// nothing is published: else it would keep origins that are forgotten, and be told
+// of a gap for these when it comes back.
+func TestEventsFeedForgets(t *testing.T) {
+	const a, b = Origin(1), Origin(2)
+	both := Position{{a, 5}, {b, 2}}
+	f := &eventsFeed{past: &past{Position: both, After: Position{{b, 2}}}, resumed: true, seen: Position{{b, 2}}}
+	_, rest := f.first(nil)
+	for _, at := range []Position{both.With(a, 6), {{a, 6}}, {{a, 7}}} { // b is forgotten
+		rest = append(rest, &Message{Kind: Moved, Mark: &Mark{Position: at}})
+	}
+	for _, m := range rest {
+		if got, want := string(f.bytes(m)), "id: "+m.Mark.Position.String()+"\n\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

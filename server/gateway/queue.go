@@ -66,6 +66,7 @@ func (m *Message) cost() int {
 const (
 	messageOverhead = 128     // bytes a message costs beside its own
 	maxQueueBytes   = 8 << 20 // how far a stream may fall behind
+	keepMessages    = 1 << 10 // room for so many is kept for the next
 )
 
 // Why a queue was closed.
@@ -136,7 +137,9 @@ func (q *Queue) Take(spare []*Message) ([]*Message, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	list := q.list
-	clear(spare)
+	if clear(spare); cap(spare) > keepMessages {
+		spare = nil
+	}
 	q.list, q.bytes = spare[:0], 0
 	return list, q.err
 }

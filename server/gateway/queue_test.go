@@ -42,6 +42,16 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// A stream that was told much at once does not keep the room.
+func TestQueueKeepsLittle(t *testing.T) {
+	q := NewQueue(func() {})
+	q.Take(make([]*Message, 100*keepMessages))
+	q.Push(&Message{})
+	if list, _ := q.Take(nil); cap(list) > keepMessages {
+		t.Errorf("room for %d messages", cap(list))
+	}
+}
+
 // What streams of one format share is encoded once.
 func TestMessageIsEncodedOnce(t *testing.T) {
 	m := &Message{Kind: Published, Channel: []byte("c"), Payload: []byte("p")}

@@ -305,7 +305,7 @@ func (g *Gateway) answer(w http.ResponseWriter, code int, q *request, f format) 
 
 func (q *request) head(w http.ResponseWriter, code int, contentType []string) {
 	h := w.Header()
-	h["Content-Type"] = contentType
+	h["Content-Type"], h["Cache-Control"] = contentType, noStore
 	h["Upstash-Sync-Token"] = []string{q.batch.Sync}
 	w.WriteHeader(code)
 }

@@ -174,7 +174,7 @@ func (g *Gateway) Unauthorized(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) Fail(w http.ResponseWriter, code int, text string) {
 	g.Stats.Failed.Add(1)
 	h := w.Header()
-	h["Content-Type"] = jsonType
+	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
 	w.WriteHeader(code)
 	b := append(AppendJSONString([]byte(`{"error":`), []byte(text)), '}')
 	n, _ := w.Write(b) // the client is gone, or reads it
@@ -184,4 +184,5 @@ func (g *Gateway) Fail(w http.ResponseWriter, code int, text string) {
 var (
 	jsonType = []string{"application/json"}
 	respType = []string{"application/octet-stream"}
+	noStore  = []string{"no-store"} // a cache between would answer GET from what was
 )

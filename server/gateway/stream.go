@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +65,18 @@ func (g *Gateway) names(w http.ResponseWriter, r *http.Request) (names []string,
 	for _, word := range words[1:] {
 		names = append(names, string(word))
 	}
-	return names, true
+	return distinct(names), true
+}
+
+// distinct are the names without those that came before: each costs as much as
+// the first, in what a stream is told of and what a history is searched for.
+func distinct(names []string) []string {
+	seen := make(map[string]bool, len(names))
+	return slices.DeleteFunc(names, func(name string) bool {
+		again := seen[name]
+		seen[name] = true
+		return again
+	})
 }
 
 // Feed says how a stream is written.

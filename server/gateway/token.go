@@ -53,7 +53,7 @@ type claims struct {
 // readToken returns what a token says if it was signed with secret and its time
 // has come and not passed.
 func readToken(token string, secret []byte, now time.Time) (*claims, error) {
-	if len(token) > maxTokenBytes {
+	if len(token) > maxTokenBytes || len(secret) == 0 {
 		return nil, errToken
 	}
 	dot := strings.LastIndexByte(token, '.')
