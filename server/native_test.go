@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -20,6 +21,28 @@ const nativeFor = 2 * time.Second
 // keyspace events, invalidations, MONITOR, SLOWLOG, commandstats, errorstats and
 // what is left in the store have to be the same.
 func TestNativesAreLua(t *testing.T) {
+	inPairs(t, func(t *testing.T, _ string, native, inLua *server.Server, clock *atomic.Int64, seed uint64) {
+		runs := native.CountNatives()
+		inLua.OnlyLua()
+		n := uint64(*firstFlag)
+		for start := time.Now(); time.Since(start) < nativeFor || unused(runs) != "" && time.Since(start) < time.Minute; n++ {
+			lines := nativeTalk{rand.New(rand.NewPCG(seed, n))}.lines()
+			now := clock.Load()
+			a := hearAll(t, native.Addr(), lines, clock, 1)
+			clock.Store(now)
+			b := hearAll(t, inLua.Addr(), lines, clock, 1)
+			alike(t, a, b, "seed %d, sequence %d", seed, n)
+		}
+		t.Logf("%d sequences, seed %d", n-uint64(*firstFlag), seed)
+		if lua := unused(runs); lua != "" {
+			t.Errorf("never run natively: %s", lua)
+		}
+	})
+}
+
+// inPairs has two servers compared that are alike, without a log and with one,
+// and their clock.
+func inPairs(t *testing.T, compare func(t *testing.T, kind string, a, b *server.Server, clock *atomic.Int64, seed uint64)) {
 	for _, kind := range []string{"standalone", "durable"} {
 		t.Run(kind, func(t *testing.T) {
 			var clock atomic.Int64
@@ -32,31 +55,22 @@ func TestNativesAreLua(t *testing.T) {
 				}
 				return serving(t, cfg)
 			}
-			native, inLua := start(), start()
-			runs := native.CountNatives()
-			inLua.OnlyLua()
 			seed := *seedFlag
 			if seed == 0 {
 				seed = rand.Uint64N(1_000_000_000)
 			}
-			n := uint64(*firstFlag)
-			for start := time.Now(); time.Since(start) < nativeFor || unused(runs) != "" && time.Since(start) < time.Minute; n++ {
-				lines := nativeTalk{rand.New(rand.NewPCG(seed, n))}.lines()
-				now := clock.Load()
-				a := hearAll(t, native.Addr(), lines, &clock, 1)
-				clock.Store(now)
-				b := hearAll(t, inLua.Addr(), lines, &clock, 1)
-				for i := range max(len(a), len(b)) {
-					if x, y := lineAt(a, i), lineAt(b, i); x != y {
-						t.Fatalf("seed %d, sequence %d:\nnative %s\nLua    %s\nafter\n%s", seed, n, x, y, strings.Join(a[max(0, i-60):min(i, len(a))], "\n"))
-					}
-				}
-			}
-			t.Logf("%d sequences, seed %d", n-uint64(*firstFlag), seed)
-			if lua := unused(runs); lua != "" {
-				t.Errorf("never run natively: %s", lua)
-			}
+			compare(t, kind, start(), start(), &clock, seed)
 		})
+	}
+}
+
+// alike demands that the same was heard of both.
+func alike(t *testing.T, a, b []string, where string, args ...any) {
+	t.Helper()
+	for i := range max(len(a), len(b)) {
+		if x, y := lineAt(a, i), lineAt(b, i); x != y {
+			t.Fatalf("%s:\nthe first  %.300s\nthe second %.300s\nafter\n%s", fmt.Sprintf(where, args...), x, y, strings.Join(a[max(0, i-60):min(i, len(a))], "\n"))
+		}
 	}
 }
 

@@ -20,44 +20,21 @@ const pipelinesFor = 2 * time.Second
 // one. Replies, keyspace events, invalidations, MONITOR, SLOWLOG, commandstats,
 // errorstats and what is left in the store have to be the same.
 func TestPipelinesAreCommands(t *testing.T) {
-	for _, kind := range []string{"standalone", "durable"} {
-		t.Run(kind, func(t *testing.T) {
-			var clock atomic.Int64
-			clock.Store(1_800_000_000_000)
-			cfg := talkative
-			cfg.Now = func() time.Time { return time.UnixMilli(clock.Load()) }
-			start := func() *server.Server {
-				if kind == "durable" {
-					cfg.OpenLog = durable(t.TempDir())
-				}
-				return serving(t, cfg)
+	inPairs(t, func(t *testing.T, kind string, many, one *server.Server, clock *atomic.Int64, seed uint64) {
+		n := uint64(*firstFlag)
+		for start := time.Now(); time.Since(start) < pipelinesFor; n++ {
+			lines := pipelineTalk{nativeTalk{rand.New(rand.NewPCG(seed, n))}}.lines()
+			now := clock.Load()
+			a := hearAll(t, many.Addr(), lines, clock, len(lines))
+			clock.Store(now)
+			b := hearAll(t, one.Addr(), lines, clock, 1)
+			if kind == "durable" {
+				a, b = logged(a), logged(b)
 			}
-			many, one := start(), start()
-			seed := *seedFlag
-			if seed == 0 {
-				seed = rand.Uint64N(1_000_000_000)
-			}
-			n := uint64(*firstFlag)
-			for start := time.Now(); time.Since(start) < pipelinesFor; n++ {
-				lines := pipelineTalk{nativeTalk{rand.New(rand.NewPCG(seed, n))}}.lines()
-				now := clock.Load()
-				a := hearAll(t, many.Addr(), lines, &clock, len(lines))
-				clock.Store(now)
-				b := hearAll(t, one.Addr(), lines, &clock, 1)
-				if kind == "durable" {
-					a, b = logged(a), logged(b)
-				}
-				a, b = coarse(a), coarse(b)
-				for i := range max(len(a), len(b)) {
-					if x, y := lineAt(a, i), lineAt(b, i); x != y {
-						t.Fatalf("seed %d, sequence %d:\npipeline %.300s\nsingle   %.300s\nafter\n%s",
-							seed, n, x, y, strings.Join(a[max(0, i-60):min(i, len(a))], "\n"))
-					}
-				}
-			}
-			t.Logf("%d sequences, seed %d", n-uint64(*firstFlag), seed)
-		})
-	}
+			alike(t, coarse(a), coarse(b), "seed %d, sequence %d", seed, n)
+		}
+		t.Logf("%d sequences, seed %d", n-uint64(*firstFlag), seed)
+	})
 }
 
 // coarse leaves out the last digit of what remains of a key's time in seconds: a
