@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"crema/cluster/wal"
 	"crema/store"
 )
 
@@ -90,6 +91,9 @@ func openDir(path, node string) (_ *dataDir, err error) {
 			d.close()
 		}
 	}()
+	if err := d.settle(); err != nil {
+		return nil, fmt.Errorf("sync data directory: %w", err)
+	}
 	switch b, err := readMeta(d.file(metaFile)); {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := d.mustBeEmpty(); err != nil {
@@ -119,6 +123,16 @@ func openDir(path, node string) (_ *dataDir, err error) {
 		}
 	}
 	return d, nil
+}
+
+// settle puts names on disk: the directory's own, and those within that a process
+// gave which was killed before it could. Else a vote that is found now could be
+// forgotten after a loss of power, and another one given.
+func (d *dataDir) settle() error {
+	if err := wal.SyncDir(filepath.Dir(d.path)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return wal.SyncDir(d.path)
 }
 
 func (d *dataDir) takeLock() error {
@@ -269,16 +283,7 @@ func writeFileSynced(path string, b []byte) error {
 		err = os.Rename(path+".tmp", path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = wal.SyncDir(filepath.Dir(path))
 	}
 	return err
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

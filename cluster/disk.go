@@ -131,6 +131,10 @@ func (d *disk) recheck() {
 // means: an ErrUnavailable when nothing was written.
 func (d *disk) note(err error) error {
 	d.mu.Lock()
+	if d.broken { // meanwhile; what went well beside it, or a probe, mends nothing
+		d.mu.Unlock()
+		return err
+	}
 	before := d.err
 	d.err = err
 	d.broken = err != nil && !isFull(err)
@@ -154,7 +158,7 @@ func (d *disk) note(err error) error {
 func isFull(err error) bool {
 	var path *fs.PathError
 	var link *os.LinkError
-	return (errors.As(err, &path) || errors.As(err, &link)) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
+	return (errors.As(err, &path) && path.Op != "sync" || errors.As(err, &link)) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
 }
 
 // insist tries until the write succeeds. When the node closes before that, the

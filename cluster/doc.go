@@ -40,7 +40,7 @@
 //	lock         held while a process uses the directory
 //	meta         version of this layout, node id, cluster id, how far the node is a member
 //	log/         the Raft log (package wal)
-//	log.tail     the last index that was synced; itself not synced
+//	log.tail     the last index that was synced; itself synced only before a cut
 //	term         term and vote
 //	snapshots/   the latest snapshot
 //	addresses    where other nodes were last; may be lost

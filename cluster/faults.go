@@ -110,7 +110,13 @@ func (f *Faults) logOptions(dir string) (wal.Options, error) {
 		return wal.Options{}, nil
 	}
 	p := &powerLoss{unsafe: f.broken(BreakFsync), since: map[string]*unsynced{}, synced: time.Now()}
-	segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	stale, err := filepath.Glob(filepath.Join(dir, "*"+syncedSuffix))
+	for _, path := range stale { // of a segment that a process never came to name
+		if err == nil {
+			err = os.Remove(path)
+		}
+	}
+	segments, _ := filepath.Glob(filepath.Join(dir, "*.seg"))
 	for _, path := range segments {
 		if err == nil {
 			err = copyFile(path, path+syncedSuffix)
@@ -175,5 +181,8 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return copyRange(to, &unsynced{in, 0, info.Size()})
+	if err := copyRange(to+tmpSuffix, &unsynced{in, 0, info.Size()}); err != nil {
+		return err
+	}
+	return os.Rename(to+tmpSuffix, to)
 }

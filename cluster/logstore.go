@@ -98,7 +98,7 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 	if l.cut {
 		write = l.disk.insist
 	}
-	if err := write(func() error { return l.wal.Append(entries) }); err != nil {
+	if err := write(func() error { return l.append(entries) }); err != nil {
 		return err
 	}
 	l.cut = false
@@ -111,9 +111,29 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 			at.Store(nil)
 		}
 	}
-	l.noteTail(entries[len(entries)-1].Index)
+	l.noteTail(entries[len(entries)-1].Index) // without it there is a witness less
 	l.grew(len(entries), size)
 	return nil
+}
+
+// append writes entries. Raft goes on behind a snapshot from elsewhere even if the
+// log before it could not be dropped.
+func (l *logStore) append(entries []*raft.Log) error {
+	if snapshot := l.snapshot(); entries[0].Index == snapshot+1 {
+		if err := l.dropCovered(snapshot); err != nil {
+			return err
+		}
+	}
+	return l.wal.Append(entries)
+}
+
+// dropCovered drops a log that ends before a snapshot.
+func (l *logStore) dropCovered(snapshot uint64) error {
+	last, err := l.wal.LastIndex()
+	if err != nil || last == 0 || last >= snapshot {
+		return err
+	}
+	return l.wal.DeleteRange(0, last)
 }
 
 // DeleteRange cuts the log.
@@ -127,15 +147,21 @@ func (l *logStore) DeleteRange(first, last uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	if first > begin || last == end && last > l.snapshot() { // what another leader never had
-		l.noteTail(first - 1)
-		defer func() { l.cut = l.cut || err == nil }()
+	if first <= begin && (last < end || last <= l.snapshot()) {
+		return l.disk.try(func() error { return l.wal.DeleteRange(first, last) })
 	}
-	write := l.disk.try
-	if first > begin {
-		write = l.disk.answer
+	cut := func() error { // what another leader never had
+		if err := l.lowerTail(first - 1); err != nil {
+			return err
+		}
+		return l.wal.DeleteRange(first, last)
 	}
-	return write(func() error { return l.wal.DeleteRange(first, last) })
+	err = l.disk.answer(cut)
+	if now, _ := l.LastIndex(); err != nil && now != end { // raft would go on as if nothing were gone
+		err = l.disk.insist(cut)
+	}
+	l.cut = l.cut || err == nil
+	return err
 }
 
 // IsMonotonic has raft drop the whole log when a snapshot from elsewhere takes
@@ -145,18 +171,29 @@ func (l *logStore) IsMonotonic() bool { return true }
 
 // noteTail remembers the last index that is on disk. It outlives the process at
 // once and a loss of power some time later, and is never ahead of the log.
-func (l *logStore) noteTail(index uint64) {
+func (l *logStore) noteTail(index uint64) error {
 	if l.untold {
-		return
+		return nil
 	}
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, tailBytes), index)
-	l.tail.WriteAt(binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), 0)
+	_, err := l.tail.WriteAt(binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), 0)
+	return err
+}
+
+// lowerTail is noteTail before the end of the log is cut. It is on disk when it
+// returns: else a loss of power could bring the old index back, and the next start
+// would miss entries that were dropped.
+func (l *logStore) lowerTail(index uint64) error {
+	if err := l.noteTail(index); err != nil || l.untold {
+		return err
+	}
+	return l.tail.Sync()
 }
 
 // readTail is what noteTail remembered, 0 when it is not to be had: it may have
 // been torn, and is no more than a second witness.
 func readTail(path string) uint64 {
-	b, err := os.ReadFile(path)
+	b, err := readSmall(path, tailBytes)
 	if err != nil || len(b) != tailBytes || crc32.Checksum(b[:8], castagnoli) != binary.BigEndian.Uint32(b[8:]) {
 		return 0
 	}

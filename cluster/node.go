@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"crema/cluster/peer"
+	"crema/cluster/wal"
 	"crema/store"
 
 	"github.com/hashicorp/raft"
@@ -155,6 +156,9 @@ func (n *Node) openFiles() error {
 	if n.snaps, err = openSnapshots(n.dir.path, snapPath, n.done); err != nil {
 		return err
 	}
+	if err := wal.SyncDir(snapPath); err != nil { // before the log goes that a snapshot covers
+		return fmt.Errorf("sync snapshots: %w", err)
+	}
 	snapshot := uint64(0)
 	meta, err := n.snaps.latest()
 	if err != nil {
@@ -205,7 +209,7 @@ func (n *Node) startRaft(first []raft.Server) (err error) {
 		if err := raft.BootstrapCluster(conf, n.log, n.log, n.snaps, transport, raft.Configuration{Servers: first}); err != nil {
 			return fmt.Errorf("form the cluster: %w", err)
 		}
-		if err := syncDir(n.dir.path); err != nil {
+		if err := wal.SyncDir(n.dir.path); err != nil {
 			return fmt.Errorf("sync data directory: %w", err)
 		}
 		if err := n.dir.form(); err != nil {

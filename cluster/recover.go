@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"crema/cluster/peer"
+	"crema/cluster/wal"
 
 	"github.com/hashicorp/raft"
 )
@@ -99,7 +100,7 @@ func (n *Node) recover(conf *raft.Config, transport raft.Transport) error {
 	if err := os.Rename(path, path+recoverDone); err != nil {
 		return fmt.Errorf("put %s aside: %w", path, err)
 	}
-	if err := syncDir(n.dir.path); err != nil {
+	if err := wal.SyncDir(n.dir.path); err != nil {
 		return fmt.Errorf("sync data directory: %w", err)
 	}
 	return n.dir.form()

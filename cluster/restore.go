@@ -77,17 +77,3 @@ func believe(f io.ReadSeeker) error {
 	}
 	return nil
 }
-
-// dropCovered drops a log that ends before a snapshot, where raft was killed
-// before it could: whatever is appended would leave a gap.
-func (l *logStore) dropCovered(snapshot uint64) error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.LastIndex()
-	if err != nil || last == 0 || last >= snapshot {
-		return err
-	}
-	return l.DeleteRange(first, last)
-}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"crema/cluster/wal"
+
 	"github.com/hashicorp/raft"
 )
 
@@ -188,7 +190,7 @@ func (s *snapSink) Write(b []byte) (int, error) {
 }
 
 func (s *snapSink) Close() error {
-	if err := syncDir(s.tmp); err != nil {
+	if err := wal.SyncDir(s.tmp); err != nil {
 		s.Cancel()
 		return err
 	}

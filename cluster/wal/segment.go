@@ -103,12 +103,12 @@ func appendEntry(b []byte, e *raft.Log, before uint32) (_ []byte, sum uint32) {
 
 // decodeEntry reads into e what appendEntry wrote. e has its share of b then.
 func decodeEntry(b []byte, index uint64, before uint32, e *raft.Log) error {
-	if len(b) < entryBytes || int(binary.BigEndian.Uint32(b[4:])) != len(b)-8 ||
+	if len(b) < entryBytes || int64(binary.BigEndian.Uint32(b[4:])) != int64(len(b)-8) ||
 		binary.BigEndian.Uint64(b[8:]) != index || binary.BigEndian.Uint32(b) != crc32.Update(before, castagnoli, b[4:]) {
 		return fmt.Errorf("entry %d: %w", index, ErrDamaged)
 	}
-	extensions := int(binary.BigEndian.Uint32(b[33:]))
-	if extensions > len(b)-entryBytes {
+	extensions := int64(binary.BigEndian.Uint32(b[33:]))
+	if extensions > int64(len(b)-entryBytes) {
 		return fmt.Errorf("entry %d: %w", index, ErrDamaged)
 	}
 	*e = raft.Log{Index: index, Term: binary.BigEndian.Uint64(b[16:]), Type: raft.LogType(b[32])}
@@ -119,25 +119,37 @@ func decodeEntry(b []byte, index uint64, before uint32, e *raft.Log) error {
 	if extensions > 0 {
 		e.Extensions = rest[:extensions:extensions]
 	}
-	if len(rest) > extensions {
+	if int64(len(rest)) > extensions {
 		e.Data = rest[extensions:]
 	}
 	return nil
 }
 
-// get reads one entry, whose place is known.
-func (s *segment) get(index uint64, e *raft.Log) error {
+// piece is where to read an entry.
+type piece struct {
+	f      *os.File
+	index  uint64
+	at     int64
+	size   int64
+	before uint32 // sum of the entry before
+}
+
+func (s *segment) piece(index uint64) piece {
 	i := index - s.first
 	before := s.seed
 	if i > 0 {
 		before = s.entries[i-1].sum
 	}
 	at := s.entries[i].at
-	b := make([]byte, s.until(index+1)-at)
-	if _, err := s.f.ReadAt(b, at); err != nil {
-		return fmt.Errorf("read entry %d: %w", index, err)
+	return piece{s.f, index, at, s.until(index+1) - at, before}
+}
+
+func (p piece) read(e *raft.Log) error {
+	b := make([]byte, p.size)
+	if _, err := p.f.ReadAt(b, p.at); err != nil {
+		return fmt.Errorf("read entry %d: %w", p.index, err)
 	}
-	return decodeEntry(b, index, before, e)
+	return decodeEntry(b, p.index, p.before, e)
 }
 
 // openSegment reads a file up to the first entry that is not whole.

@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -31,6 +33,10 @@ type Options struct {
 	Sync func(path string, f *os.File, from, to int64) error
 	// Gone is called when a file that Sync knows is not part of the log any more.
 	Gone func(path string)
+
+	// step comes before each change of a file or of the directory, which it may
+	// fail: for tests.
+	step func(op, path string) error
 }
 
 const (
@@ -58,7 +64,7 @@ type Log struct {
 	removing sync.Mutex // held by who removes files
 	doomed   []*segment // no part of the log any more, oldest first
 
-	mu       sync.RWMutex // guards the rest, held while an entry is read
+	mu       sync.RWMutex // guards the rest
 	segments []*segment   // oldest first
 	first    uint64       // index of the first entry, or the next one
 	spares   []spare
@@ -84,9 +90,12 @@ func Open(dir string, opt Options) (_ *Log, err error) {
 	if opt.Gone == nil {
 		opt.Gone = func(string) {}
 	}
+	if opt.step == nil {
+		opt.step = func(string, string) error { return nil }
+	}
 	l := &Log{dir: dir, opt: opt}
 	if err := os.Mkdir(dir, 0o700); err == nil {
-		if err := syncDir(filepath.Dir(dir)); err != nil {
+		if err := SyncDir(filepath.Dir(dir)); err != nil {
 			return nil, err
 		}
 	} else if !errors.Is(err, os.ErrExist) {
@@ -103,16 +112,17 @@ func Open(dir string, opt Options) (_ *Log, err error) {
 	}
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name())
-		switch filepath.Ext(path) {
-		case newSuffix:
-			err = os.Remove(path)
-		case spareSuffix:
+		switch suffix := filepath.Ext(path); {
+		case suffix == segmentSuffix:
+			err = l.add(path)
+		case f.IsDir(): // somebody else's
+		case suffix == newSuffix:
+			err = l.unlink(path)
+		case suffix == spareSuffix:
 			var info os.FileInfo
 			if info, err = f.Info(); err == nil {
 				l.spares = append(l.spares, spare{path, info.Size()})
 			}
-		case segmentSuffix:
-			err = l.add(path)
 		}
 		if err != nil {
 			return nil, err
@@ -121,7 +131,27 @@ func Open(dir string, opt Options) (_ *Log, err error) {
 	if len(l.segments) > 0 {
 		l.first = l.segments[0].first
 	}
-	return l, nil
+	return l, l.settle()
+}
+
+// settle puts on disk what was found: a process that was killed before its sync
+// leaves bytes and names that the next loss of power takes. The bytes are written
+// again, because after a sync that failed they may be in memory only, and for the
+// kernel are on disk.
+func (l *Log) settle() error {
+	if s := l.tail(); s != nil {
+		if err := l.opt.step("write", s.path); err != nil {
+			return err
+		}
+		found := io.NewSectionReader(s.f, 0, s.end)
+		if _, err := io.CopyBuffer(io.NewOffsetWriter(s.f, 0), struct{ io.Reader }{found}, make([]byte, readBytes)); err != nil {
+			return err
+		}
+		if err := l.sync(s, s.end, s.end); err != nil {
+			return err
+		}
+	}
+	return l.syncDir()
 }
 
 // add opens the next segment.
@@ -200,12 +230,27 @@ func (l *Log) LastIndex() (uint64, error) {
 	return l.tail().next() - 1, nil
 }
 
-// GetLog reads an entry, or fails with raft.ErrLogNotFound.
+// GetLog reads an entry, or fails with raft.ErrLogNotFound. It holds no lock while
+// it reads, for a large entry on a slow disk would hold Append up.
 func (l *Log) GetLog(index uint64, e *raft.Log) error {
 	l.mu.RLock()
+	p, there := l.find(index)
+	l.mu.RUnlock()
+	if there && p.read(e) == nil {
+		return nil
+	}
+	// It may have been deleted meanwhile, and its file closed or used again.
+	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if l.empty() || index < l.first || index >= l.tail().next() {
+	if p, there = l.find(index); !there {
 		return raft.ErrLogNotFound
+	}
+	return p.read(e)
+}
+
+func (l *Log) find(index uint64) (p piece, there bool) {
+	if l.empty() || index < l.first || index >= l.tail().next() {
+		return p, false
 	}
 	i, _ := slices.BinarySearchFunc(l.segments, index, func(s *segment, index uint64) int {
 		switch {
@@ -216,13 +261,16 @@ func (l *Log) GetLog(index uint64, e *raft.Log) error {
 		}
 		return 0
 	})
-	return l.segments[i].get(index, e)
+	return l.segments[i].piece(index), true
 }
 
 // Append writes entries that go on from the last one; in an empty log they may
 // begin anywhere. They are synced when it returns. After an error the log is what
 // it was, and the same may be tried again; what was written in vain is of no
 // consequence unless the process ends before the next Append. Then Open may find it.
+//
+// When a sync failed, here or in DeleteRange, nobody knows what the disk holds, and
+// nothing may be tried again before the next Open.
 func (l *Log) Append(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
@@ -234,27 +282,44 @@ func (l *Log) Append(entries []*raft.Log) error {
 		return err
 	}
 	l.encode(s, entries)
+	defer func() {
+		if cap(l.buf) > keptBuffer {
+			l.buf = nil
+		}
+	}()
 	written := s.end + int64(len(l.buf))
 	if short := written - s.size; short > 0 && written < l.opt.SegmentBytes {
 		l.buf = slices.Grow(l.buf, growBytes)
 		l.buf = l.buf[:len(l.buf)+int(min(growBytes, l.opt.SegmentBytes-written))]
 		clear(l.buf[written-s.end:])
 	}
-	if _, err := s.f.WriteAt(l.buf, s.end); err != nil {
+	if err := l.write(s, l.buf, s.end); err != nil {
 		return err
-	}
-	size := max(s.size, s.end+int64(len(l.buf)))
-	if err := l.opt.Sync(s.path, s.f, s.end, s.end+int64(len(l.buf))); err != nil {
-		return err
-	}
-	if cap(l.buf) > keptBuffer {
-		l.buf = nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.entries = append(s.entries, l.places...)
-	s.end, s.size = written, size
+	s.size = max(s.size, s.end+int64(len(l.buf)))
+	s.end = written
 	return nil
+}
+
+// write is on disk when it returns.
+func (l *Log) write(s *segment, b []byte, at int64) error {
+	if err := l.opt.step("write", s.path); err != nil {
+		return err
+	}
+	if _, err := s.f.WriteAt(b, at); err != nil {
+		return err
+	}
+	return l.sync(s, at, at+int64(len(b)))
+}
+
+func (l *Log) sync(s *segment, from, to int64) error {
+	if err := l.opt.step("sync", s.path); err != nil {
+		return err
+	}
+	return l.opt.Sync(s.path, s.f, from, to)
 }
 
 // encode fills buf and places.
@@ -275,7 +340,11 @@ func (l *Log) room(entries []*raft.Log) (*segment, error) {
 		if e.Index != first+uint64(i) {
 			return nil, fmt.Errorf("entry %d behind entry %d", e.Index, first+uint64(i)-1)
 		}
-		size += entryBytes + int64(len(e.Extensions)+len(e.Data))
+		n := entryBytes + int64(len(e.Extensions)) + int64(len(e.Data))
+		if n > math.MaxUint32 {
+			return nil, fmt.Errorf("entry %d: its %d bytes are too many", e.Index, n)
+		}
+		size += n
 	}
 	s := l.tail()
 	switch {
@@ -299,9 +368,10 @@ func (l *Log) begin(first uint64, before uint32) (_ *segment, err error) {
 	path := filepath.Join(l.dir, segmentName(first))
 	temporary := path + newSuffix
 	if spare := l.takeSpare(); spare != "" {
-		if err := os.Rename(spare, temporary); err != nil {
-			return nil, err
-		}
+		l.rename(spare, temporary) // or it will be a new file: somebody may have removed the spare one
+	}
+	if err := l.opt.step("open", temporary); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -310,8 +380,8 @@ func (l *Log) begin(first uint64, before uint32) (_ *segment, err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(temporary)
-			os.Remove(path) // else it would be in the way if the log went on in the segment before
+			l.unlink(temporary)
+			l.opt.Gone(path)
 		}
 	}()
 	info, err := f.Stat()
@@ -319,19 +389,16 @@ func (l *Log) begin(first uint64, before uint32) (_ *segment, err error) {
 		return nil, err
 	}
 	header := appendHeader(nil, first, before, rand.Uint32())
-	if _, err := f.WriteAt(header, 0); err != nil {
-		return nil, err
-	}
-	if err := l.opt.Sync(path, f, 0, headerBytes); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return nil, err
-	}
-	if err := syncDir(l.dir); err != nil {
-		return nil, err
-	}
 	s := &segment{f: f, path: path, first: first, before: before, seed: headerSum(header), end: headerBytes, size: max(info.Size(), headerBytes)}
+	if err := l.write(s, header, 0); err != nil {
+		return nil, err
+	}
+	if err := l.rename(temporary, path); err != nil {
+		return nil, err
+	}
+	if err := l.syncDir(); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.segments) == 0 {
@@ -420,11 +487,12 @@ func (l *Log) cutBack(first uint64) error {
 		return nil
 	}
 	end := s.until(first)
-	var none [entryBytes]byte // no entry begins like that
-	if _, err := s.f.WriteAt(none[:], end); err != nil {
+	var none, was [entryBytes]byte // no entry begins like none
+	if _, err := s.f.ReadAt(was[:], end); err != nil {
 		return err
 	}
-	if err := l.opt.Sync(s.path, s.f, end, end+entryBytes); err != nil {
+	if err := l.write(s, none[:], end); err != nil {
+		s.f.WriteAt(was[:], end) // the entry is still there to be read
 		return err
 	}
 	l.mu.Lock()
@@ -464,14 +532,14 @@ func (l *Log) remove(s *segment, letGo func()) error {
 	to := fmt.Sprintf("%s-%08x%s", strings.TrimSuffix(s.path, segmentSuffix), s.seed, spareSuffix)
 	var err error
 	if keep {
-		err = os.Rename(s.path, to)
+		err = l.rename(s.path, to)
 	} else {
-		err = os.Remove(s.path)
+		err = l.unlink(s.path)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // as after an error in syncDir
 		return err
 	}
-	if err := syncDir(l.dir); err != nil {
+	if err := l.syncDir(); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -484,7 +552,29 @@ func (l *Log) remove(s *segment, letGo func()) error {
 	return nil
 }
 
-func syncDir(path string) error {
+func (l *Log) rename(from, to string) error {
+	if err := l.opt.step("rename", from); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+func (l *Log) unlink(path string) error {
+	if err := l.opt.step("unlink", path); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+func (l *Log) syncDir() error {
+	if err := l.opt.step("sync directory", l.dir); err != nil {
+		return err
+	}
+	return SyncDir(l.dir)
+}
+
+// SyncDir puts the names in a directory on disk.
+func SyncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

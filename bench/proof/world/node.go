@@ -157,7 +157,11 @@ func (n *Node) LosePower() error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != syncedSuffix {
 			return err
 		}
-		return os.Rename(path, path[:len(path)-len(syncedSuffix)])
+		file := path[:len(path)-len(syncedSuffix)]
+		if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) { // it never had its name
+			return os.Remove(path)
+		}
+		return os.Rename(path, file)
 	})
 }
 
