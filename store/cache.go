@@ -14,9 +14,9 @@ import (
 // read since it was written is deleted, the others go to main. When they have
 // become too many, who is read least leaves main: a hand goes round, looks at a
 // few entries at a time and takes the one with the lowest counter, Redis's
-// logarithmic one, which every entry has anyway.
+// logarithmic one, which every entry has anyway, and which loses one at each look.
 //
-// So two fifths of the cached memory pass by before a newcomer must have been
+// So half of the cached memory passes by before a newcomer must have been
 // asked for, and what is asked for again and again survives any number of them.
 type cache struct {
 	s    *Store
@@ -33,7 +33,7 @@ type cache struct {
 }
 
 const (
-	windowShare   = 40      // percent of the cached bytes, when memory is short; see TestHitRatio
+	windowShare   = 50      // percent of the cached bytes, when memory is short; see TestHitRatio
 	handful       = 8       // entries that the hand looks at to take one
 	perTurn       = 16      // entries that a shard gives before the next has its turn
 	quotaBytes    = 4 << 20 // freed by one MakeRoom; the evictor does the rest

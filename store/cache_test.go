@@ -198,7 +198,7 @@ func TestNewcomersGetProbation(t *testing.T) {
 	}
 	st := s.Stats()
 	share := float64(st.WindowBytes) / float64(st.CachedBytes)
-	if share < 0.3 || share > 0.5 {
+	if share < 0.4 || share > 0.6 {
 		t.Errorf("the window has %.0f %% of the cached bytes", share*100)
 	}
 	check(t, s)

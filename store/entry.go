@@ -181,6 +181,13 @@ func frequency(access uint32, now int64) uint8 {
 	return uint8(max(counter-idleSeconds(access, now)/60, 0))
 }
 
+// fade takes one from the counter.
+func (e *entry) fade() {
+	if e.access&0xff > 0 {
+		e.access--
+	}
+}
+
 func touched(access uint32, now int64) uint32 {
 	counter := uint32(frequency(access, now))
 	if counter < 255 {

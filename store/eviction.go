@@ -163,16 +163,17 @@ func (c *cache) leaveWindow(sh *shard) ref {
 }
 
 // leaveMain returns who is read least of the few at the front of main, which go
-// to its end.
+// to its end. Each look takes one from what was counted, so that nobody lives on
+// having been popular once.
 func (c *cache) leaveMain(sh *shard, now int64) ref {
-	first := sh.main.oldest
-	least, lowest := first, sh.at(first)
-	last, r := first, lowest.newer
-	for n := 1; n < handful && r != 0; n++ {
+	var least, last ref
+	lowest := 1 << 8
+	for n, r := 0, sh.main.oldest; n < handful && r != 0; n++ {
 		e := sh.at(r)
-		if frequency(e.access, now) < frequency(lowest.access, now) {
-			least, lowest = r, e
+		if f := int(frequency(e.access, now)); f < lowest {
+			least, lowest = r, f
 		}
+		e.fade()
 		last, r = r, e.newer
 	}
 	sh.main.rotate(sh, last)

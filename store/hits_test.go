@@ -24,10 +24,10 @@ func skewed(n int, skew float64) []float64 {
 
 // TestHitRatio holds what a full cache is worth, used as caches are: what is not
 // found is written. The ratios are what was measured, less a point and a half.
-// What has been tried: a window of 30 % of the bytes gives 0.3 points more at
-// zipf 0.9 and 0.3 less where popularity shifts, 70 % 1.9 less and 0.7 more;
-// ristretto in the place of main, whose maps cost 240 bytes an entry, gave 7.4,
-// 4.2, 0.0, 3.3 and 1.4 points less.
+// What has been tried, with a set four times as large that moves on all the time: a
+// window of 25 % of the bytes gives 1.1 points more at zipf 0.9 and 1.8 less where
+// popularity shifts, 70 % 2.1 less and 1.2 more. Ristretto in the place of main, whose
+// maps cost 240 bytes an entry, gave 7.4, 4.2, 0.0, 3.3 and 1.4 points less.
 func TestHitRatio(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it counts hits, which no race changes")
@@ -39,11 +39,11 @@ func TestHitRatio(t *testing.T) {
 		scan, shift bool
 		least       float64 // percent
 	}{
-		{"zipf 0.9", 0.9, false, false, 75},
-		{"zipf 1.01", 1.01, false, false, 84.5},
+		{"zipf 0.9", 0.9, false, false, 75.7},
+		{"zipf 1.01", 1.01, false, false, 84.6},
 		{"zipf 1.2", 1.2, false, false, 92.5},
-		{"zipf 1.01 and a scan", 1.01, true, false, 51},
-		{"zipf 1.01 that shifts", 1.01, false, true, 76.5},
+		{"zipf 1.01 and a scan", 1.01, true, false, 51.4},
+		{"zipf 1.01 that shifts", 1.01, false, true, 76.4},
 	} {
 		popular := skewed(keys, c.skew)
 		s := newStore(t, Config{MaxMemory: 3 << 20})
