@@ -142,7 +142,7 @@ func (n *Node) servers() []raft.Server {
 	return r.GetConfiguration().Configuration().Servers
 }
 
-// openFiles reads everything, and writes nothing before it is believed.
+// openFiles reads everything. What it does not believe stays as it is.
 func (n *Node) openFiles() error {
 	snapPath := n.dir.file(snapshotDir)
 	if n.dir.meta.formed {
