@@ -64,6 +64,8 @@ const (
 	snapshotDir = "snapshots"
 	probeFile   = "room.tmp"
 
+	olderLogFile = "log.bolt" // of layouts 1 and 2
+
 	metaVersion = 3
 	maxMeta     = 4 << 10
 	probeBytes  = 4 * maxEntryBytes
@@ -129,7 +131,8 @@ func openDir(path, node string) (_ *dataDir, err error) {
 // gave which was killed before it could. Else a vote that is found now could be
 // forgotten after a loss of power, and another one given.
 func (d *dataDir) settle() error {
-	if err := wal.SyncDir(filepath.Dir(d.path)); err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err := wal.SyncDir(filepath.Dir(d.path)); err != nil &&
+		!errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // whoever made it has seen to it then
 		return err
 	}
 	return wal.SyncDir(d.path)
@@ -159,7 +162,7 @@ func (d *dataDir) mustBeEmpty() error {
 	}
 	for _, f := range files {
 		switch f.Name() {
-		case logFile, termFile, tailFile, snapshotDir:
+		case logFile, olderLogFile, termFile, tailFile, snapshotDir:
 			return damaged(d.file(metaFile), fmt.Errorf("%w, and %s is there", errMissing, f.Name()))
 		}
 	}

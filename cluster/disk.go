@@ -158,6 +158,9 @@ func (d *disk) note(err error) error {
 func isFull(err error) bool {
 	var path *fs.PathError
 	var link *os.LinkError
+	if errors.As(err, &path) && path.Op == "open" && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) {
+		return true // nothing was written either
+	}
 	return (errors.As(err, &path) && path.Op != "sync" || errors.As(err, &link)) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
 }
 

@@ -44,6 +44,12 @@ func TestFullFileSystem(t *testing.T) {
 	if _, there := get(t, st, fmt.Sprint("k", written-1)); there {
 		t.Error("a refused write is there")
 	}
+	// It is not there after a restart either, however much of it had been written.
+	killed, killedStore := open(t, Config{Dir: copyDir(t, n.cfg.Dir)})
+	if !bytes.Equal(state(t, killedStore), state(t, st)) {
+		t.Error("a refused write is there after a restart")
+	}
+	killed.Close()
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,9 @@ func (l *Log) cutBack(first uint64) error {
 	if s.next() == first {
 		return nil
 	}
+	if err := l.open(s); err != nil {
+		return err
+	}
 	end := s.until(first)
 	var none, was [entryBytes]byte // no entry begins like none
 	if _, err := s.f.ReadAt(was[:], end); err != nil {
@@ -134,7 +137,7 @@ func (l *Log) remove(s *segment, letGo func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	letGo()
-	s.f.Close()
+	s.shut()
 	if keep && err == nil {
 		l.spares = append(l.spares, spare{to, s.size})
 	}

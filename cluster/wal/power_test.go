@@ -132,7 +132,7 @@ func (d *device) step(op, path string) error {
 		}
 	default:
 		if fails {
-			return syscall.ENOSPC
+			return &os.PathError{Op: op, Path: path, Err: syscall.ENOSPC}
 		}
 	}
 	switch op {
@@ -305,10 +305,12 @@ func TestPowerLoss(t *testing.T) {
 		default:
 			op = "append"
 			more := batch(r, next, 1+r.IntN(4), []int{0, 1, 100, 100, 900, 3000, 6000}[r.IntN(7)])
+			var why *os.PathError
 			if err = l.Append(more); err == nil {
 				k.all = append(k.all, more...)
-			} else {
-				k.refused = append(k.refused, more)
+			} else if !errors.As(err, &why) {
+				k.refused = append(k.refused, more) // or not: in doubt
+				d.broken = true
 			}
 		}
 		if d.killed || d.broken {

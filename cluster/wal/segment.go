@@ -21,7 +21,7 @@ import (
 // All numbers are big endian. The sum of an entry is CRC-32C of what follows it,
 // begun with the sum before: that of the header in the case of the first.
 type segment struct {
-	f       *os.File
+	f       *os.File // nil: others may open it to read; the last one is open to be written
 	path    string
 	first   uint64
 	before  uint32  // sum of the entry before the first, as the header has it
@@ -125,9 +125,20 @@ func decodeEntry(b []byte, index uint64, before uint32, e *raft.Log) error {
 	return nil
 }
 
+// shut closes the file.
+func (s *segment) shut() error {
+	if s.f == nil {
+		return nil
+	}
+	err := s.f.Close()
+	s.f = nil
+	return err
+}
+
 // piece is where to read an entry.
 type piece struct {
-	f      *os.File
+	f      *os.File // or path
+	path   string
 	index  uint64
 	at     int64
 	size   int64
@@ -141,12 +152,20 @@ func (s *segment) piece(index uint64) piece {
 		before = s.entries[i-1].sum
 	}
 	at := s.entries[i].at
-	return piece{s.f, index, at, s.until(index+1) - at, before}
+	return piece{s.f, s.path, index, at, s.until(index+1) - at, before}
 }
 
 func (p piece) read(e *raft.Log) error {
+	f := p.f
+	if f == nil {
+		var err error
+		if f, err = os.Open(p.path); err != nil {
+			return fmt.Errorf("read entry %d: %w", p.index, err)
+		}
+		defer f.Close()
+	}
 	b := make([]byte, p.size)
-	if _, err := p.f.ReadAt(b, p.at); err != nil {
+	if _, err := f.ReadAt(b, p.at); err != nil {
 		return fmt.Errorf("read entry %d: %w", p.index, err)
 	}
 	return decodeEntry(b, p.index, p.before, e)

@@ -53,8 +53,9 @@ const (
 // Log is a log. FirstIndex, LastIndex and GetLog may be called at any time, from
 // anywhere.
 type Log struct {
-	dir string
-	opt Options
+	dir   string
+	names *os.File // the directory, open to be synced
+	opt   Options
 
 	writing sync.Mutex // held by who appends or deletes
 	buf     []byte
@@ -105,6 +106,9 @@ func Open(dir string, opt Options) (_ *Log, err error) {
 			l.Close()
 		}
 	}()
+	if l.names, err = os.Open(dir); err != nil {
+		return nil, err
+	}
 	files, err := os.ReadDir(dir) // by name, which is by index
 	if err != nil {
 		return nil, err
@@ -161,6 +165,7 @@ func (l *Log) add(path string) error {
 	}
 	if n := len(l.segments); n > 0 {
 		before := l.segments[n-1]
+		before.shut()
 		before.forgetRefused(s)
 		switch {
 		case before.next() != s.first:
@@ -179,9 +184,12 @@ func (l *Log) Close() error {
 	defer l.mu.Unlock()
 	var err error
 	for _, s := range l.segments {
-		err = errors.Join(err, s.f.Close())
+		err = errors.Join(err, s.shut())
 	}
 	l.segments = nil
+	if l.names != nil {
+		err = errors.Join(err, l.names.Close())
+	}
 	return err
 }
 
@@ -264,12 +272,13 @@ func (l *Log) find(index uint64) (p piece, there bool) {
 }
 
 // Append writes entries that go on from the last one; in an empty log they may
-// begin anywhere. They are synced when it returns. After an error the log is what
-// it was, and the same may be tried again; what was written in vain is of no
-// consequence unless the process ends before the next Append. Then Open may find it.
+// begin anywhere. They are synced when it returns. After an error of the file
+// system that says why it did not write, no room above all, the log is what it was, on
+// disk too, and the same may be tried again.
 //
-// When a sync failed, here or in DeleteRange, nobody knows what the disk holds, and
-// nothing may be tried again before the next Open.
+// After any other error, of a sync above all, here or in DeleteRange, nobody knows what
+// the disk holds, and nothing may be tried again before the next Open, which may find
+// what was to be written.
 func (l *Log) Append(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
@@ -277,6 +286,9 @@ func (l *Log) Append(entries []*raft.Log) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	s, err := l.room(entries)
+	if err == nil {
+		err = l.open(s)
+	}
 	if err != nil {
 		return err
 	}
@@ -286,13 +298,22 @@ func (l *Log) Append(entries []*raft.Log) error {
 			l.buf = nil
 		}
 	}()
-	written := s.end + int64(len(l.buf))
+	n := len(l.buf)
+	written := s.end + int64(n)
 	if short := written - s.size; short > 0 && written < l.opt.SegmentBytes {
 		l.buf = slices.Grow(l.buf, growBytes)
 		l.buf = l.buf[:len(l.buf)+int(min(growBytes, l.opt.SegmentBytes-written))]
 		clear(l.buf[written-s.end:])
 	}
-	if err := l.write(s, l.buf, s.end); err != nil {
+	err = l.put(s, l.buf, s.end)
+	if err != nil && n < len(l.buf) { // there may be room for what counts
+		l.buf = l.buf[:n]
+		err = l.put(s, l.buf, s.end)
+	}
+	if err != nil {
+		return l.takeBack(s, err)
+	}
+	if err := l.sync(s, s.end, s.end+int64(len(l.buf))); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -303,15 +324,60 @@ func (l *Log) Append(entries []*raft.Log) error {
 	return nil
 }
 
+// takeBack makes sure that what a write that failed has left is no entry: it was
+// refused, and must not be found at the next start.
+func (l *Log) takeBack(s *segment, cause error) error {
+	err := s.f.Truncate(s.size)
+	var none [entryBytes]byte // no entry begins like that, nor like a part of it at the end of a file
+	n := min(entryBytes, s.size-s.end)
+	if err == nil && n > 0 {
+		err = l.put(s, none[:n], s.end)
+	}
+	if err == nil {
+		err = l.sync(s, s.end, s.end+n)
+	}
+	if err != nil {
+		return fmt.Errorf("%v, and what was written cannot be taken back: %v", cause, err)
+	}
+	return cause
+}
+
 // write is on disk when it returns.
 func (l *Log) write(s *segment, b []byte, at int64) error {
-	if err := l.opt.step("write", s.path); err != nil {
-		return err
-	}
-	if _, err := s.f.WriteAt(b, at); err != nil {
+	if err := l.put(s, b, at); err != nil {
 		return err
 	}
 	return l.sync(s, at, at+int64(len(b)))
+}
+
+func (l *Log) put(s *segment, b []byte, at int64) error {
+	if err := l.opt.step("write", s.path); err != nil {
+		return err
+	}
+	_, err := s.f.WriteAt(b, at)
+	var named *os.PathError
+	if errors.As(err, &named) {
+		named.Path = s.path // it may have had another when it was opened
+	}
+	return err
+}
+
+// open has the last segment open, which others were behind.
+func (l *Log) open(s *segment) error {
+	if s.f != nil {
+		return nil
+	}
+	if err := l.opt.step("open", s.path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.f = f
+	return nil
 }
 
 func (l *Log) sync(s *segment, from, to int64) error {
@@ -402,6 +468,8 @@ func (l *Log) begin(first uint64, before uint32) (_ *segment, err error) {
 	defer l.mu.Unlock()
 	if len(l.segments) == 0 {
 		l.first = first
+	} else {
+		l.tail().shut()
 	}
 	l.segments = append(l.segments, s)
 	return s, nil
@@ -437,7 +505,7 @@ func (l *Log) syncDir() error {
 	if err := l.opt.step("sync directory", l.dir); err != nil {
 		return err
 	}
-	return SyncDir(l.dir)
+	return l.names.Sync()
 }
 
 // SyncDir puts the names in a directory on disk.
