@@ -142,7 +142,7 @@ func (n *Node) servers() []raft.Server {
 	return r.GetConfiguration().Configuration().Servers
 }
 
-// openFiles reads everything. What it does not believe stays as it is.
+// openFiles reads everything. Of what it does not believe nothing is lost.
 func (n *Node) openFiles() error {
 	snapPath := n.dir.file(snapshotDir)
 	if n.dir.meta.formed {

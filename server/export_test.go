@@ -24,3 +24,6 @@ func HTTPHandler(s *Server) *gateway.Gateway { return s.http }
 
 // SetHTTPDoFor is how long pipelines may take.
 func SetHTTPDoFor(s *Server, d time.Duration) { s.door.doFor = d }
+
+// SetMaxTx is how many bytes a script or a transaction may write.
+func SetMaxTx(s *Server, n int64) { s.maxTx.Store(n) }

@@ -84,7 +84,7 @@ func (s *nativeScript) suits(c *conn, keys, argv [][]byte) bool {
 	for _, w := range argv {
 		size += len(w)
 	}
-	if size > maxNativeBytes || c.full || c.open && c.tx.PendingBytes()+c.deferredBytes > maxTxBytes/2 {
+	if size > maxNativeBytes || c.full || c.open && c.tx.PendingBytes()+c.deferredBytes > c.srv.maxTx.Load()/2 {
 		return false
 	}
 	u := c.user.Load()

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -37,18 +38,20 @@ func TestPipelinesAreCommands(t *testing.T) {
 	})
 }
 
-// coarse leaves out the last digit of what remains of a key's time in seconds: a
-// pipeline may take some.
+// coarse rounds what remains of a key's time to ten seconds: a pipeline may take some.
 func coarse(all []string) []string {
 	for i, line := range all {
 		if strings.HasPrefix(line, "PTTL") {
-			all[i] = lastDigit.ReplaceAllString(line, "0s")
+			all[i] = seconds.ReplaceAllStringFunc(line, func(text string) string {
+				n, _ := strconv.Atoi(strings.TrimSuffix(text, "s"))
+				return strconv.Itoa((n+5)/10*10) + "s"
+			})
 		}
 	}
 	return all
 }
 
-var lastDigit = regexp.MustCompile(`\ds\b`)
+var seconds = regexp.MustCompile(`\d+s\b`)
 
 // logged leaves out what depends on when the log answers: whether what concerns
 // this node alone is announced before it, what is looked at twice, and how old what

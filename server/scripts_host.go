@@ -55,7 +55,7 @@ func (h *host) Call(words [][]byte) resp.Reply {
 		row.stat.rejected.Add(1)
 		return bad
 	}
-	if row.mayChange() && c.tx.PendingBytes()+c.deferredBytes > maxTxBytes {
+	if row.mayChange() && c.tx.PendingBytes()+c.deferredBytes > c.srv.maxTx.Load() {
 		h.brake.stop(errTooBig)
 		return resp.ErrScriptTooBig
 	}
@@ -93,8 +93,7 @@ func (h *host) refuse(row *command) resp.Reply {
 	return resp.None
 }
 
-// maxTxBytes bounds what a script or a transaction may have written before it ends;
-// one that wants more is stopped.
+// maxTxBytes is Server.maxTx; who wants more is stopped.
 const maxTxBytes = 1 << 30
 
 var errTooBig = errors.New("script writes too much")

@@ -60,9 +60,10 @@ func TestScriptMessagesAreBounded(t *testing.T) {
 // A transaction that writes more than memory has room for ends before it does.
 func TestTransactionsAreBounded(t *testing.T) {
 	g := startGroup(t, 2, server.Config{})
-	for _, addr := range []string{serving(t, server.Config{}).Addr(), addrOf(g.members[0]), addrOf(g.members[1])} {
-		c := connect(t, addr)
-		c.wants(t, "(integer) 64000000", "SETRANGE", "k", "63999999", "x")
+	for _, srv := range []*server.Server{serving(t, server.Config{}), g.members[0].srv, g.members[1].srv} {
+		server.SetMaxTx(srv, 64<<20)
+		c := connect(t, srv.Addr())
+		c.wants(t, "(integer) 4000000", "SETRANGE", "k", "3999999", "x")
 		c.wants(t, "OK", "MULTI")
 		for i := range 18 {
 			c.wants(t, "QUEUED", "COPY", "k", "k:"+strconv.Itoa(i))

@@ -28,7 +28,8 @@ type Server struct {
 	pubsub   *pubsub
 	tracking *tracking
 	scripts  *scripts
-	transfer transfer // CREMA SAVE and LOAD
+	transfer transfer     // CREMA SAVE and LOAD
+	maxTx    atomic.Int64 // bytes that a script or a transaction may have written before it ends
 	started  time.Time
 
 	cluster  Cluster // nil: what is applied is all there is
@@ -84,6 +85,7 @@ func New(cfg Config) (*Server, error) {
 		logLevel: new(slog.LevelVar),
 		stop:     make(chan struct{}),
 	}
+	s.maxTx.Store(maxTxBytes)
 	s.log = cfg.logger(s.logLevel)
 	if files := cfg.clientFiles(availableFiles()); set.maxClients > files && files > 0 {
 		s.log.Warn("maxclients lowered to what the limit of open files allows", "maxclients", files)

@@ -252,7 +252,7 @@ func (c *conn) callQueued(q queued) {
 	switch {
 	case !c.allowed(&q):
 		c.reply(resp.ErrNoPermInExec)
-	case q.row.mayChange() && c.tx.PendingBytes() > maxTxBytes:
+	case q.row.mayChange() && c.tx.PendingBytes() > c.srv.maxTx.Load():
 		c.aborted = errExecTooBig
 	default:
 		c.call(q.row, q.named, q.words)

@@ -21,8 +21,8 @@
 // Open reads all of it. The log ends where the last segment has an entry that is not
 // whole: that is how an append ends that a crash cut off, and nobody was told of its
 // success. Anywhere else that is damage, and an error. What it finds in the last
-// segment it has on disk before it returns: whoever wrote that may have been killed
-// before the sync.
+// segment it writes and syncs again before it returns: whoever wrote that may have been
+// killed before the sync.
 //
 // Where the entries are is kept in memory: 16 bytes for each.
 //
