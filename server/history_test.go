@@ -264,22 +264,17 @@ func TestHistoryGoesRound(t *testing.T) {
 	s := restOf(t, b.srv).events("", "channel", "batch:1")
 	pub.do("PUBLISH", "batch:1", "1")
 	s.tells("batch:1 1")
-	m.cut(a, b)
-	m.cut(b, a)
+	m.apart(a, b)
 	pub.do("PUBLISH", "batch:1", "2")
 	s.tells("batch:1 2")
-	m.link(a, b)
-	m.link(b, a)
+	m.together(a, b)
 	pub.do("PUBLISH", "batch:1", "3")
 	s.tells("batch:1 3")
 	// One that is cut off from all is told when it is back.
-	m.cut(a, b)
-	m.cut(b, a)
-	m.cut(b, m.nodes[2])
-	m.cut(m.nodes[2], b)
+	m.apart(a, b)
+	m.apart(b, m.nodes[2])
 	pub.do("PUBLISH", "batch:1", "4")
-	m.link(a, b)
-	m.link(b, a)
+	m.together(a, b)
 	s.tells("batch:1 4")
 }
 
@@ -294,13 +289,11 @@ func TestHistoryTellsOfGaps(t *testing.T) {
 	pub.do("PUBLISH", "batch:1", "1")
 	s.tells("batch:1 1")
 	before := s.id
-	m.cut(a, b)
-	m.cut(b, a)
+	m.apart(a, b)
 	for i := 2; i <= 5; i++ {
 		pub.do("PUBLISH", "batch:1", fmt.Sprint(i))
 	}
-	m.link(a, b)
-	m.link(b, a)
+	m.together(a, b)
 	s.tells(gapOld, "batch:1 4", "batch:1 5")
 	restOf(t, b.srv).events(before, "channel", "batch:1").tells(gapOld, "batch:1 4", "batch:1 5")
 	restOf(t, a.srv).events(before, "channel", "batch:1").tells(gapOld, "batch:1 4", "batch:1 5")

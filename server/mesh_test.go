@@ -121,6 +121,17 @@ func (m *mesh) cut(a, b *meshNode) {
 	b.peer.Left(a.name)
 }
 
+// apart cuts both ways between two nodes, together links them again.
+func (m *mesh) apart(a, b *meshNode) {
+	m.cut(a, b)
+	m.cut(b, a)
+}
+
+func (m *mesh) together(a, b *meshNode) {
+	m.link(a, b)
+	m.link(b, a)
+}
+
 func (l *meshLink) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -614,8 +614,7 @@ func TestKilledInEveryState(t *testing.T) {
 	for _, w := range all {
 		w.ends()
 	}
-	until(t, "they are gone", func() bool { return s.clients.count() == 1 })
-	until(t, "their descriptors are free", leaves(s, 1))
+	leavesNothing(t, s, 1)
 }
 
 // So do those who hang up.
@@ -635,8 +634,7 @@ func TestHungUpInEveryState(t *testing.T) {
 	for _, w := range all {
 		w.c.close()
 	}
-	until(t, "they are gone", func() bool { return s.clients.count() == 1 })
-	until(t, "their descriptors are free", leaves(s, 1))
+	leavesNothing(t, s, 1)
 }
 
 // And those who are there when the server ends.
@@ -653,8 +651,14 @@ func TestShutdownInEveryState(t *testing.T) {
 	for _, w := range all {
 		w.ends()
 	}
-	until(t, "they are gone", func() bool { return s.clients.count() == 0 })
-	until(t, "their descriptors are free", leaves(s, 0))
+	leavesNothing(t, s, 0)
+}
+
+// leavesNothing waits until all clients but some are gone, with all they had.
+func leavesNothing(t *testing.T, s *Server, but int) {
+	t.Helper()
+	until(t, "they are gone", func() bool { return s.clients.count() == but })
+	until(t, "their descriptors are free", leaves(s, but))
 }
 
 // Many connections at once, each of which does everything for a while: whoever
