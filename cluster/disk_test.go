@@ -108,7 +108,7 @@ func TestBrokenDisk(t *testing.T) {
 		t.Error(log.b.String())
 	}
 	begin := time.Now()
-	if err := n.Close(); err != nil || time.Since(begin) > closeWithin/2 {
+	if err := n.Close(); err != nil || time.Since(begin) > closeWithin*9/10 {
 		t.Errorf("Close: %v after %s", err, time.Since(begin))
 	}
 	n, st = open(t, Config{Dir: dir})
@@ -123,7 +123,7 @@ func TestCloseWhileFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	if err := n.Close(); err != nil || time.Since(begin) > closeWithin/2 {
+	if err := n.Close(); err != nil || time.Since(begin) > closeWithin*9/10 {
 		t.Errorf("Close: %v after %s", err, time.Since(begin))
 	}
 }

@@ -216,6 +216,16 @@ func TestReplyBehindAReplyAndMessages(t *testing.T) {
 // A connection that ends may be given an outbox while it does. Nobody but its
 // poller could write that, which must not wait for it then.
 func TestOutboxMadeWhileTheConnectionEnds(t *testing.T) {
+	took := time.Hour
+	for range 3 { // who waits does so each time
+		took = min(took, outboxWhileEnding(t))
+	}
+	if took > drainFor*9/10 {
+		t.Errorf("took %s", took)
+	}
+}
+
+func outboxWhileEnding(t *testing.T) time.Duration {
 	s := polledServer(t, Config{})
 	w, other := talkTo(t, s), talkTo(t, s)
 	w.say("WATCH k")
@@ -237,9 +247,7 @@ func TestOutboxMadeWhileTheConnectionEnds(t *testing.T) {
 	w.ends()
 	other.say("PING")
 	other.read()
-	if took := time.Since(began); took > drainFor*9/10 {
-		t.Errorf("took %s", took)
-	}
+	return time.Since(began)
 }
 
 // Whoever asks is answered, though outboxes are filled as fast as they are
@@ -286,7 +294,7 @@ func TestRequestsBesideMessages(t *testing.T) {
 		began := time.Now()
 		asks.say("PING")
 		asks.read()
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 10*time.Second {
 			t.Fatalf("PING took %s", took)
 		}
 	}
@@ -298,7 +306,7 @@ func TestOthersAreServedBesideManyWhoWait(t *testing.T) {
 	s := polledServer(t, Config{})
 	asks, runs := talkTo(t, s), talkTo(t, s)
 	var waiting []*talker
-	for range 40 {
+	for range 200 {
 		waiting = append(waiting, talkTo(t, s))
 	}
 	runs.say(`EVAL "while true do end" 0`)
@@ -314,7 +322,7 @@ func TestOthersAreServedBesideManyWhoWait(t *testing.T) {
 	asks.say("PING", "SCRIPT KILL")
 	asks.read()
 	asks.read()
-	if took := time.Since(began); took > 20*cronEvery {
+	if took := time.Since(began); took > 100*cronEvery {
 		t.Errorf("took %s", took)
 	}
 	if got := runs.read(); !got.IsError() {
@@ -645,7 +653,7 @@ func TestShutdownInEveryState(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	s.Shutdown(ctx)
-	if took := time.Since(began); took > 2*(time.Second+cutGrace) {
+	if took := time.Since(began); took > 5*(time.Second+cutGrace) {
 		t.Errorf("took %s", took)
 	}
 	for _, w := range all {

@@ -5,39 +5,42 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 func TestBusy(t *testing.T) {
-	s := newStore(t, Config{BusyAfter: 400 * time.Millisecond})
-	put(t, s, "k", "v", 0)
-	var script, other Tx
-	if err := script.Begin(s, s.now(), 0, Scope{Shards: AllShards, Latch: true}); err != nil {
-		t.Fatal(err)
-	}
-	script.Put([]byte("k"), Put{Value: []byte("w")})
-	sc := Scope{Shards: s.ShardOf([]byte("k"))}
-	begun := time.Now()
-	if err := other.Begin(s, s.now(), 0, sc); !errors.Is(err, ErrBusy) {
-		t.Fatalf("Begin beside a script: %v, want ErrBusy", err)
-	}
-	if d := time.Since(begun); d < 200*time.Millisecond {
-		t.Errorf("ErrBusy came after %v", d)
-	}
-	begun = time.Now()
-	if err := other.Begin(s, s.now(), 0, Scope{Shards: AllShards, Latch: true}); !errors.Is(err, ErrBusy) {
-		t.Fatalf("a second script: %v, want ErrBusy", err)
-	}
-	if d := time.Since(begun); d > 300*time.Millisecond {
-		t.Errorf("the second had to wait for %v, though the threshold had passed", d)
-	}
-	s.Apply(script.Effects())
-	script.End()
-	script.End() // does nothing
-	if v, _ := get(t, s, "k"); v != "w" {
-		t.Errorf("the script's write reads %q", v)
-	}
-	check(t, s)
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, Config{BusyAfter: 400 * time.Millisecond})
+		put(t, s, "k", "v", 0)
+		var script, other Tx
+		if err := script.Begin(s, s.now(), 0, Scope{Shards: AllShards, Latch: true}); err != nil {
+			t.Fatal(err)
+		}
+		script.Put([]byte("k"), Put{Value: []byte("w")})
+		sc := Scope{Shards: s.ShardOf([]byte("k"))}
+		begun := time.Now()
+		if err := other.Begin(s, s.now(), 0, sc); !errors.Is(err, ErrBusy) {
+			t.Fatalf("Begin beside a script: %v, want ErrBusy", err)
+		}
+		if d := time.Since(begun); d < 399*time.Millisecond {
+			t.Errorf("ErrBusy came after %v", d)
+		}
+		begun = time.Now()
+		if err := other.Begin(s, s.now(), 0, Scope{Shards: AllShards, Latch: true}); !errors.Is(err, ErrBusy) {
+			t.Fatalf("a second script: %v, want ErrBusy", err)
+		}
+		if d := time.Since(begun); d > 0 {
+			t.Errorf("the second had to wait for %v, though the threshold had passed", d)
+		}
+		s.Apply(script.Effects())
+		script.End()
+		script.End() // does nothing
+		if v, _ := get(t, s, "k"); v != "w" {
+			t.Errorf("the script's write reads %q", v)
+		}
+		check(t, s)
+	})
 }
 
 func TestWaitingForALatch(t *testing.T) {

@@ -2,84 +2,86 @@ package store
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 func TestSweeperIsPrompt(t *testing.T) {
-	type gone struct {
-		key string
-		at  time.Time
-	}
-	events := make(chan gone, 1000)
-	s := newStore(t, Config{Commit: telling(func(all []Event) {
-		for _, e := range all {
-			if e.Name != "expired" || e.DB != 3 || e.Class != ClassExpired {
-				t.Errorf("event %+v", e)
+	synctest.Test(t, func(t *testing.T) {
+		type gone struct {
+			key string
+			at  time.Time
+		}
+		events := make(chan gone, 1000)
+		s := newStore(t, Config{Commit: telling(func(all []Event) {
+			for _, e := range all {
+				if e.Name != "expired" || e.DB != 3 || e.Class != ClassExpired {
+					t.Errorf("event %+v", e)
+				}
+				events <- gone{string(e.Key), time.Now()}
 			}
-			events <- gone{string(e.Key), time.Now()}
+		})})
+		s.WantEvents(ClassExpired)
+		now := s.now()
+		due := map[string]int64{}
+		do(t, s, func(tx *Tx) {
+			tx.Select(3)
+			for i := range 300 {
+				k := fmt.Sprint("k", i)
+				due[k] = now + 30 + int64(i%7)*15
+				tx.Put([]byte(k), Put{Deadline: due[k]})
+			}
+			tx.Put([]byte("moved"), Put{Deadline: now + 40})
+			tx.Expire([]byte("moved"), now+200, false)
+			tx.Put([]byte("kept"), Put{Deadline: now + 40})
+			tx.Expire([]byte("kept"), 0, true)
+			due["moved"] = now + 200
+		})
+		var latest time.Duration
+		for len(due) > 0 {
+			select {
+			case e := <-events:
+				late := e.at.Sub(time.UnixMilli(due[e.key]))
+				if due[e.key] == 0 || late < time.Millisecond {
+					t.Errorf("%s expired %v after its deadline", e.key, late)
+				}
+				latest = max(latest, late)
+				delete(due, e.key)
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%d keys never expired", len(due))
+			}
 		}
-	})})
-	s.WantEvents(ClassExpired)
-	now := s.now()
-	due := map[string]int64{}
-	do(t, s, func(tx *Tx) {
-		tx.Select(3)
-		for i := range 300 {
-			k := fmt.Sprint("k", i)
-			due[k] = now + 30 + int64(i%7)*15
-			tx.Put([]byte(k), Put{Deadline: due[k]})
+		t.Logf("the latest was %v late", latest)
+		if latest > 10*time.Millisecond {
+			t.Errorf("a key expired %v late", latest)
 		}
-		tx.Put([]byte("moved"), Put{Deadline: now + 40})
-		tx.Expire([]byte("moved"), now+200, false)
-		tx.Put([]byte("kept"), Put{Deadline: now + 40})
-		tx.Expire([]byte("kept"), 0, true)
-		due["moved"] = now + 200
+		st := s.Stats()
+		if st.Expired != 301 || st.DBs[3].Keys != 1 || st.DBs[3].Expires != 0 {
+			t.Errorf("expired %d, left %+v", st.Expired, st.DBs[3])
+		}
+		check(t, s)
 	})
-	var latest time.Duration
-	for len(due) > 0 {
-		select {
-		case e := <-events:
-			late := e.at.Sub(time.UnixMilli(due[e.key]))
-			if due[e.key] == 0 || late < time.Millisecond {
-				t.Errorf("%s expired %v after its deadline", e.key, late)
-			}
-			latest = max(latest, late)
-			delete(due, e.key)
-		case <-time.After(10 * time.Second):
-			t.Fatalf("%d keys never expired", len(due))
-		}
-	}
-	t.Logf("the latest was %v late", latest)
-	if latest > 500*time.Millisecond { // a few ms on a machine with nothing else to do
-		t.Errorf("a key expired %v late", latest)
-	}
-	st := s.Stats()
-	if st.Expired != 301 || st.DBs[3].Keys != 1 || st.DBs[3].Expires != 0 {
-		t.Errorf("expired %d, left %+v", st.Expired, st.DBs[3])
-	}
-	check(t, s)
 }
 
 // An earlier deadline than the one the sweeper sleeps for wakes it.
 func TestSweeperWakes(t *testing.T) {
-	events := make(chan string, 10)
-	s := newStore(t, Config{Commit: telling(func(all []Event) { events <- string(all[0].Key) })})
-	s.WantEvents(ClassExpired)
-	now := s.now()
-	put(t, s, "late", "", now+60_000)
-	for s.sweeper.next.Load() != now+60_000 { // until it sleeps
-		runtime.Gosched()
-	}
-	begun := time.Now()
-	put(t, s, "early", "", s.now()+20)
-	if k := <-events; k != "early" {
-		t.Errorf("%s expired", k)
-	}
-	if d := time.Since(begun); d > sweepNap*9/10 {
-		t.Errorf("early expired after %v", d)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		events := make(chan string, 10)
+		s := newStore(t, Config{Commit: telling(func(all []Event) { events <- string(all[0].Key) })})
+		s.WantEvents(ClassExpired)
+		now := s.now()
+		put(t, s, "late", "", now+60_000)
+		synctest.Wait() // until it sleeps
+		begun := time.Now()
+		put(t, s, "early", "", s.now()+20)
+		if k := <-events; k != "early" {
+			t.Errorf("%s expired", k)
+		}
+		if d := time.Since(begun); d > 30*time.Millisecond {
+			t.Errorf("early expired after %v", d)
+		}
+	})
 }
 
 func TestSweeperPassesLatchesOver(t *testing.T) {

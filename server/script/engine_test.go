@@ -112,15 +112,13 @@ func TestCacheAccounting(t *testing.T) {
 	} {
 		e := New(Limits{})
 		e.Load([]byte("return 1"))
-		runtime.GC()
-		before := heap()
+		before := settled()
 		for i := range 1000 {
 			if _, err := e.Load([]byte(fmt.Sprintf(source, i))); err != nil {
 				t.Fatal(err)
 			}
 		}
-		runtime.GC()
-		grown, said := heap()-before, e.MemoryUsage()
+		grown, said := settled()-before, e.MemoryUsage()
 		if said < grown*7/10 || said > grown*3/2 {
 			t.Errorf("%s: 1000 scripts cost %d bytes, the engine says %d", name, grown, said)
 		}

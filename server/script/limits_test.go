@@ -42,6 +42,19 @@ func heap() int64 {
 	return int64(sample[0].Value.Uint64())
 }
 
+// settled is the heap when collections find nothing more to free: what pools hold,
+// and what waits for a finalizer, takes several.
+func settled() int64 {
+	for before := heap(); ; {
+		runtime.GC()
+		now := heap()
+		if now >= before {
+			return now
+		}
+		before = now
+	}
+}
+
 // highest runs f and returns the most that the heap held meanwhile.
 func highest(f func()) int64 {
 	stop, done := make(chan struct{}), make(chan int64)
