@@ -198,7 +198,14 @@ func TestSIGTERMDrains(t *testing.T) {
 	if line, err := replies.ReadString('\n'); line != "+PONG\r\n" {
 		t.Fatalf("%q %v", line, err)
 	}
-	io.WriteString(busy, "EVAL \"local t = {} for i = 1, 3e5 do t[i % 100] = i end return 'done'\" 0\r\n")
+	const turns = 20_000
+	script := func(turns int) string {
+		return fmt.Sprintf("EVAL \"local t = {} for i = 1, %d do t[i %% 100] = i end return 'done'\" 0", turns)
+	}
+	began := time.Now()
+	talk(t, addr, script(turns))
+	each := time.Since(began) / turns
+	io.WriteString(busy, script(int(200*time.Millisecond/each))+"\r\n") // a fifth of what a script is given
 	for !strings.Contains(talk(t, addr, "CLIENT LIST"), "cmd=eval") {
 	}
 	cmd.Process.Signal(syscall.SIGTERM)
