@@ -14,11 +14,11 @@ run: build ## start crema on 127.0.0.1:6379
 	./$(BIN)
 
 test: ## test everything but the client packages (conversations need redis-server 7.0)
-	go test ./...
+	go test -timeout 30m ./...
 	cd bench && go test ./load
 
 race: ## the same under the race detector, without what only takes time there
-	go test -race -short ./...
+	go test -timeout 30m -race -short ./...
 
 clients: build ## the real client packages (installs them)
 	bash bench/clients/install.sh

@@ -26,7 +26,7 @@ type disk struct {
 	log  *slog.Logger
 	done <-chan struct{} // the node is closing
 
-	wrote durations.Histogram // what raft's main loop has waited for
+	wrote durations.Histogram // until what was to be written was on disk
 
 	starting atomic.Bool // Open is at work, and returns what insist would wait for
 
@@ -36,6 +36,7 @@ type disk struct {
 
 	mu     sync.Mutex
 	fault  func() error // for tests: fails what is about to be written
+	unsync func() error // for tests: fails what is about to be synced by itself
 	writes []time.Time  // when those that are under way began
 	err    error        // why the last write failed, nil when it did not
 	broken bool         // for good
@@ -84,6 +85,19 @@ func (d *disk) try(write func() error) error {
 func (d *disk) answer(write func() error) error {
 	defer d.begin()()
 	return d.try(write)
+}
+
+// sync is for what was written before. What answer or begin has begun ends after it.
+func (d *disk) sync(sync func() error) error {
+	d.mu.Lock()
+	fault := d.unsync
+	d.mu.Unlock()
+	if fault != nil {
+		if err := fault(); err != nil {
+			return d.note(err)
+		}
+	}
+	return d.note(sync())
 }
 
 func (d *disk) suffer() error {

@@ -49,7 +49,7 @@ func ParseBreak(names []string) (set Break, err error) {
 }
 
 // Set says what is suffered from now on: by how much the wall clock is ahead, how
-// much longer each write to the log takes, and whether the disk is full.
+// much longer each sync of the log takes, and whether the disk is full.
 func (f *Faults) Set(clockOffset, diskDelay time.Duration, diskFull bool, broken Break) {
 	f.clockOffset.Store(int64(clockOffset))
 	f.diskDelay.Store(int64(diskDelay))
@@ -64,13 +64,7 @@ func (f *Faults) broken(b Break) bool { return f != nil && Break(f.left.Load())&
 
 // write is suffered before each write to the log.
 func (f *Faults) write(path string) error {
-	if f == nil {
-		return nil
-	}
-	if d := f.diskDelay.Load(); d > 0 {
-		time.Sleep(time.Duration(d))
-	}
-	if f.diskFull.Load() {
+	if f != nil && f.diskFull.Load() {
 		return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
 	}
 	return nil

@@ -267,7 +267,7 @@ func (w *town) bootstrap(id string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer log.close()
+	defer func() { log.stop(); log.close() }()
 	snaps, err := openSnapshots(dir, filepath.Join(dir, snapshotDir), nil)
 	if err != nil {
 		w.t.Fatal(err)

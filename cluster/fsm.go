@@ -38,6 +38,10 @@ func (f *fsm) Apply(entry *raft.Log) any {
 	if f.err() != nil {
 		return nil
 	}
+	if err := f.n.log.flusher.wait(entry.Index); err != nil { // the disk has said so
+		f.broken.Store(&err)
+		return nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index = entry.Index

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"crema/cluster/wal"
@@ -25,6 +27,11 @@ type logStore struct {
 	snapshot func() uint64 // the index of the latest one
 	recent   recent
 
+	leads   func() bool // called by raft's main loop: there are followers to write as well
+	flusher *flusher
+	flushed chan struct{} // closed by stop
+	flushes sync.WaitGroup
+
 	// cut says that the end of the log was cut, and nothing appended since. Raft
 	// believes in the old end until then: were it to go on without the new
 	// entries, it would append behind a gap. Raft's main loop owns it.
@@ -37,7 +44,10 @@ const tailBytes = 12
 
 // openLog opens what is in dir, which verify is to believe or not.
 func openLog(dir *dataDir, d *disk, faults *Faults, grew func(int, int64), snapshot func() uint64) (_ *logStore, err error) {
-	l := &logStore{path: dir.file(logFile), disk: d, grew: grew, snapshot: snapshot, untold: faults.broken(BreakFsync)}
+	l := &logStore{
+		path: dir.file(logFile), disk: d, grew: grew, snapshot: snapshot, untold: faults.broken(BreakFsync),
+		leads: func() bool { return false }, flushed: make(chan struct{}),
+	}
 	if l.stable, err = openStable(dir.file(termFile)); err != nil {
 		return nil, damaged(dir.file(termFile), err)
 	}
@@ -49,6 +59,8 @@ func openLog(dir *dataDir, d *disk, faults *Faults, grew func(int, int64), snaps
 		l.wal, err = wal.Open(l.path, options)
 	}
 	if err == nil {
+		l.flusher = newFlusher(func() error { return d.sync(l.wal.Sync) }, func(index uint64) { l.noteTail(index) })
+		l.flushes.Go(func() { l.flusher.run(l.flushed) })
 		return l, nil
 	}
 	l.tail.Close()
@@ -58,6 +70,13 @@ func openLog(dir *dataDir, d *disk, faults *Faults, grew func(int, int64), snaps
 	return nil, fmt.Errorf("open log %s: %w", l.path, err)
 }
 
+// stop waits for what is still to be synced. Raft has ended.
+func (l *logStore) stop() {
+	close(l.flushed)
+	l.flushes.Wait()
+}
+
+// close comes after stop.
 func (l *logStore) close() error {
 	l.tail.Close()
 	return l.wal.Close()
@@ -93,15 +112,37 @@ func (l *logStore) GetLog(index uint64, entry *raft.Log) error {
 
 func (l *logStore) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
 
+// StoreLogs has entries on disk when it returns, but for a leader's: see flusher.
 func (l *logStore) StoreLogs(entries []*raft.Log) error {
+	first, last := entries[0].Index, entries[len(entries)-1].Index
+	if l.leads() && !slices.ContainsFunc(entries, func(e *raft.Log) bool { return e.Type != raft.LogCommand }) {
+		ended := l.disk.begin()
+		if err := l.disk.try(func() error { return l.append(entries, l.wal.Write) }); err != nil {
+			ended()
+			return err
+		}
+		l.flusher.add(first, last, ended)
+		l.keep(entries)
+		return nil
+	}
+	if err := l.flusher.wait(first - 1); err != nil {
+		return err
+	}
 	write := l.disk.answer
 	if l.cut {
 		write = l.disk.insist
 	}
-	if err := write(func() error { return l.append(entries) }); err != nil {
+	if err := write(func() error { return l.append(entries, l.wal.Append) }); err != nil {
 		return err
 	}
 	l.cut = false
+	l.noteTail(last) // without it there is a witness less
+	l.keep(entries)
+	return nil
+}
+
+// keep has entries at hand that were written.
+func (l *logStore) keep(entries []*raft.Log) {
 	size := int64(0)
 	for _, e := range entries {
 		size += int64(len(e.Data) + len(e.Extensions))
@@ -111,20 +152,18 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 			at.Store(nil)
 		}
 	}
-	l.noteTail(entries[len(entries)-1].Index) // without it there is a witness less
 	l.grew(len(entries), size)
-	return nil
 }
 
 // append writes entries. Raft goes on behind a snapshot from elsewhere even if the
 // log before it could not be dropped.
-func (l *logStore) append(entries []*raft.Log) error {
+func (l *logStore) append(entries []*raft.Log, write func([]*raft.Log) error) error {
 	if snapshot := l.snapshot(); entries[0].Index == snapshot+1 {
 		if err := l.dropCovered(snapshot); err != nil {
 			return err
 		}
 	}
-	return l.wal.Append(entries)
+	return write(entries)
 }
 
 // dropCovered drops a log that ends before a snapshot.
@@ -149,6 +188,9 @@ func (l *logStore) DeleteRange(first, last uint64) (err error) {
 	}
 	if first <= begin && (last < end || last <= l.snapshot()) {
 		return l.disk.try(func() error { return l.wal.DeleteRange(first, last) })
+	}
+	if err := l.flusher.wait(end); err != nil {
+		return err
 	}
 	cut := func() error { // what another leader never had
 		if err := l.lowerTail(first - 1); err != nil {

@@ -27,7 +27,7 @@ func rawLog(t *testing.T, n uint64, snapshot *uint64) *logStore {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.close() })
+	t.Cleanup(func() { l.stop(); l.close() })
 	extend(t, l, 1, n)
 	return l
 }

@@ -172,6 +172,10 @@ func (n *Node) openFiles() error {
 	if n.log, err = openLog(n.dir, n.disk, n.cfg.Faults, n.compactor.grew, n.snaps.index.Load); err != nil {
 		return err
 	}
+	n.log.leads = func() bool {
+		r := n.raft.Load()
+		return r != nil && !n.cfg.alone() && r.State() == raft.Leader
+	}
 	if n.dir.meta.formed {
 		found, err := n.log.verify(snapshot, tail)
 		if err != nil {
@@ -277,6 +281,9 @@ func (n *Node) close() error {
 		n.stopTransport()
 		if r := n.raft.Load(); r != nil {
 			r.Shutdown().Error()
+		}
+		if n.log != nil {
+			n.log.stop()
 		}
 		n.running.Wait()
 		n.refuse()

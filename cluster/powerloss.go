@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -34,8 +35,11 @@ type unsynced struct {
 
 // logOptions are for the log in dir. What is there at the start counts as synced.
 func (f *Faults) logOptions(dir string) (wal.Options, error) {
-	if f == nil || !f.PowerLoss && !f.broken(BreakFsync) {
+	if f == nil {
 		return wal.Options{}, nil
+	}
+	if !f.PowerLoss && !f.broken(BreakFsync) {
+		return wal.Options{Sync: f.slowly(func(_ string, file *os.File, _, _ int64) error { return file.Sync() })}, nil
 	}
 	p := &powerLoss{unsafe: f.broken(BreakFsync), since: map[string]*unsynced{}, synced: time.Now()}
 	stale, err := filepath.Glob(filepath.Join(dir, "*"+syncedSuffix))
@@ -50,7 +54,17 @@ func (f *Faults) logOptions(dir string) (wal.Options, error) {
 			err = copyFile(path, path+syncedSuffix)
 		}
 	}
-	return wal.Options{Sync: p.sync, Gone: p.gone}, err
+	return wal.Options{Sync: f.slowly(p.sync), Gone: p.gone}, err
+}
+
+// slowly suffers the delay of the disk before each sync.
+func (f *Faults) slowly(sync func(string, *os.File, int64, int64) error) func(string, *os.File, int64, int64) error {
+	return func(path string, file *os.File, from, to int64) error {
+		if d := f.diskDelay.Load(); d > 0 {
+			time.Sleep(time.Duration(d))
+		}
+		return sync(path, file, from, to)
+	}
 }
 
 // sync keeps what was written since the last time; the header of a segment, at 0,
@@ -72,7 +86,7 @@ func (p *powerLoss) sync(path string, f *os.File, from, to int64) error {
 	}
 	for path, part := range p.since {
 		if err := copyRange(path+syncedSuffix, part); err != nil {
-			return err
+			return fmt.Errorf("what a loss of power would leave: %v", err) // not to be taken for a write that was refused
 		}
 	}
 	clear(p.since)

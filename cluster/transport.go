@@ -140,6 +140,7 @@ func (t *transport) append(id raft.ServerID, target raft.ServerAddress, args *ra
 	if r := t.raft.Load(); r != nil && r.CurrentTerm() != args.Term {
 		return errUnfit
 	}
+	args.LeaderCommitIndex = t.n.log.flusher.onDisk(args.LeaderCommitIndex)
 	sent := t.n.lease.now()
 	if err := t.NetworkTransport.AppendEntries(id, target, args, resp); err != nil {
 		return err
@@ -388,6 +389,9 @@ func (t *transport) admit(call raft.RPC) (raft.RPC, error) {
 	}
 	switch args := call.Command.(type) {
 	case *raft.AppendEntriesRequest:
+		if t.n.log.flusher.from.Load() != 0 {
+			return call, errBusy
+		}
 		// Raft would take all that is committed elsewhere for what it has itself.
 		// Its log may go on, behind what this message shows to be the same, with
 		// entries that no other node has: a leader steps back message by message

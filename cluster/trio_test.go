@@ -174,45 +174,53 @@ func TestOvertaken(t *testing.T) {
 	w.agree("k", "v")
 }
 
-// A disk that hangs makes its node give leadership away.
+// A disk that hangs makes its node give leadership away, whether raft waits for it
+// or not.
 func TestHungDisk(t *testing.T) {
-	t.Parallel()
-	w := formed(t, "n1", "n2", "n3")
-	old := w.leader()
-	w.knows(old)
-	release := make(chan struct{})
-	var hang sync.Once
-	hanging := make(chan struct{})
-	old.disk.mu.Lock()
-	old.disk.fault = func() error {
-		hang.Do(func() { close(hanging) })
-		<-release
-		return nil
+	for name, hangs := range map[string]func(*disk, func() error){
+		"write": func(d *disk, hang func() error) { d.fault = hang },
+		"sync":  func(d *disk, hang func() error) { d.unsync = hang },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := formed(t, "n1", "n2", "n3")
+			old := w.leader()
+			w.knows(old)
+			release := make(chan struct{})
+			var hang sync.Once
+			hanging := make(chan struct{})
+			old.disk.mu.Lock()
+			hangs(old.disk, func() error {
+				hang.Do(func() { close(hanging) })
+				<-release
+				return nil
+			})
+			old.disk.mu.Unlock()
+			result := make(chan error, 1)
+			go func() { result <- set(old.Node, old.st, "k", "doubtful") }()
+			<-hanging
+			begin := time.Now()
+			if err := <-result; !errors.Is(err, ErrInDoubt) {
+				t.Errorf("in flight: %v", err)
+			}
+			next := w.successor(old)
+			took := time.Since(begin)
+			t.Logf("another leads after %s", took.Round(time.Millisecond))
+			if took > 10*time.Second {
+				t.Error("it took too long")
+			}
+			mustSet(t, next.Node, next.st, "k", "new")
+			close(release)
+			old.setFault(nil)
+			w.knows(next)
+			w.agree("k", "new")
+			if !old.log.has("giving leadership away") {
+				t.Error("it does not say why")
+			}
+			await(t, "the disk answers again", func() bool { return old.log.has("the disk answers again") })
+			w.digests()
+		})
 	}
-	old.disk.mu.Unlock()
-	result := make(chan error, 1)
-	go func() { result <- set(old.Node, old.st, "k", "doubtful") }()
-	<-hanging
-	begin := time.Now()
-	if err := <-result; !errors.Is(err, ErrInDoubt) {
-		t.Errorf("in flight: %v", err)
-	}
-	next := w.successor(old)
-	took := time.Since(begin)
-	t.Logf("another leads after %s", took.Round(time.Millisecond))
-	if took > 10*time.Second {
-		t.Error("it took too long")
-	}
-	mustSet(t, next.Node, next.st, "k", "new")
-	close(release)
-	old.setFault(nil)
-	w.knows(next)
-	w.agree("k", "new")
-	if !old.log.has("giving leadership away") {
-		t.Error("it does not say why")
-	}
-	await(t, "the disk answers again", func() bool { return old.log.has("the disk answers again") })
-	w.digests()
 }
 
 func (c *citizen) setFault(err error) { c.disk.setFault(err) }

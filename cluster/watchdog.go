@@ -12,9 +12,10 @@ import (
 // Raft notices neither: its heartbeats go on while its main loop waits for the
 // disk. So the gate is shut, what is in flight is in doubt, and no heartbeat
 // leaves any more until raft has noticed that nobody answers it. Who leads
-// instead is heard all the same: clients of this node are served by it. A disk that
-// reports an error makes raft step down by itself; here it is kept from trying
-// again, and asked whether it has room again.
+// instead is heard all the same: clients of this node are served by it. The same goes
+// for a disk that reports an error when raft does not wait for it any more. Else raft
+// steps down by itself; here it is kept from trying again, and the disk is asked
+// whether it has room again.
 func (n *Node) runWatchdog() {
 	defer n.running.Done()
 	tick := time.NewTicker(hungAfter / 20)
@@ -30,14 +31,20 @@ func (n *Node) runWatchdog() {
 		if r == nil {
 			continue
 		}
-		hung := n.disk.hangs(hungAfter)
+		reason := ""
+		switch {
+		case n.disk.isBroken():
+			reason = "the disk has failed"
+		case n.disk.hangs(hungAfter):
+			reason = "the disk does not answer"
+		}
 		switch leads := r.State() == raft.Leader; {
-		case hung && leads && !n.isolated.Load():
-			n.cfg.Log.Error("the disk does not answer; giving leadership away", "for", hungAfter)
-			n.shutGate("the disk does not answer")
+		case reason != "" && leads && !n.isolated.Load():
+			n.cfg.Log.Error(reason + "; giving leadership away")
+			n.shutGate(reason)
 			n.isolated.Store(true)
 			n.abandon()
-		case !hung && !leads && n.isolated.Load():
+		case reason == "" && !leads && n.isolated.Load():
 			n.cfg.Log.Info("the disk answers again")
 			n.isolated.Store(false)
 		}

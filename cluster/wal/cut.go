@@ -66,6 +66,9 @@ func (l *Log) removeDoomed() error {
 // cutBack makes first the next entry to be written. After a crash in between the
 // log has some more, and no gap.
 func (l *Log) cutBack(first uint64) error {
+	if err := l.Sync(); err != nil {
+		return err
+	}
 	for l.tail().first > first {
 		if err := l.removeTail(); err != nil {
 			return err
@@ -97,6 +100,9 @@ func (l *Log) cutBack(first uint64) error {
 // deleteAll goes from the newest to the oldest but for the doomed, which nobody
 // misses: what a crash leaves is a log.
 func (l *Log) deleteAll() error {
+	if err := l.Sync(); err != nil { // of a file that is closed here
+		return err
+	}
 	if err := l.removeDoomed(); err != nil {
 		return err
 	}

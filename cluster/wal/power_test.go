@@ -265,6 +265,7 @@ func TestPowerLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	var k ledger
+	synced := 0 // so many of k.all; those after were written
 	l, err := d.run(opt)
 	if err != nil {
 		t.Fatal(err)
@@ -275,10 +276,10 @@ func TestPowerLoss(t *testing.T) {
 			d.steps = 1 + r.IntN(40)
 			d.refusing = []int{0, 0, 5, 30}[r.IntN(4)]
 		}
-		least := len(k.all)
+		least := synced
 		var err error
 		op := ""
-		switch n, c := len(k.want()), r.IntN(12); {
+		switch n, c := len(k.want()), r.IntN(16); {
 		case c == 0 && n > 0:
 			op = "front"
 			cut := 1 + r.IntN(n)
@@ -286,28 +287,42 @@ func TestPowerLoss(t *testing.T) {
 			if cut == n {
 				op, least = "all", k.from
 			} else {
-				k.from += cut
+				k.from += cut // and what is deleted need not be on disk
 			}
 			if err = l.DeleteRange(first, last); op == "all" && err == nil {
-				k = ledger{refused: k.refused}
+				k, synced = ledger{refused: k.refused}, 0
 				next += r.Uint64N(3)
 			}
 		case c == 1 && n > 0:
 			op = "back"
 			cut := r.IntN(n)
-			least = k.from + cut
+			least = min(synced, k.from+cut)
 			next = k.want()[cut].Index
 			if err = l.DeleteRange(next, k.all[len(k.all)-1].Index); err == nil {
-				if k.all = k.all[:least]; cut == 0 {
-					k.all, k.from = nil, 0
+				k.all = k.all[:k.from+cut]
+				if synced = len(k.all); cut == 0 {
+					k.all, k.from, synced = nil, 0, 0
 				}
+			}
+		case c == 2:
+			op = "sync"
+			if err = l.Sync(); err == nil {
+				synced = len(k.all)
+			} else {
+				d.broken = true
 			}
 		default:
 			op = "append"
+			add := l.Append
+			if c > 6 {
+				op, add = "write", l.Write
+			}
 			more := batch(r, next, 1+r.IntN(4), []int{0, 1, 100, 100, 900, 3000, 6000}[r.IntN(7)])
 			var why *os.PathError
-			if err = l.Append(more); err == nil {
-				k.all = append(k.all, more...)
+			if err = add(more); err == nil {
+				if k.all = append(k.all, more...); op == "append" {
+					synced = len(k.all)
+				}
 			} else if !errors.As(err, &why) {
 				k.refused = append(k.refused, more) // or not: in doubt
 				d.broken = true
@@ -328,6 +343,7 @@ func TestPowerLoss(t *testing.T) {
 			if !k.may(found, least) {
 				t.Fatalf("%s, power lost %v: %s were found, there were %s and %d of them at least", op, power, span(found), span(k.all), least-k.from)
 			}
+			synced = len(found)
 			if k = (ledger{all: found, refused: k.refused}); r.IntN(2) == 0 {
 				l.Close()
 				d.losePower()
@@ -343,8 +359,9 @@ func TestPowerLoss(t *testing.T) {
 			if op != "back" && op != "all" && len(all) != len(k.want()) || k.from+len(all) < least || !prefix(all, k.want()) {
 				t.Fatalf("%s: %v, and %s are left of %s", op, err, span(all), span(k.want()))
 			}
-			if k.all = k.all[:k.from+len(all)]; len(all) == 0 {
-				k.all, k.from = nil, 0
+			k.all = k.all[:k.from+len(all)]
+			if synced = min(synced, len(k.all)); len(all) == 0 {
+				k.all, k.from, synced = nil, 0, 0
 			}
 		}
 		if len(k.all) > 0 {

@@ -57,9 +57,12 @@ type Log struct {
 	names *os.File // the directory, open to be synced
 	opt   Options
 
-	writing sync.Mutex // held by who appends or deletes
+	writing sync.Mutex // held by who writes or deletes
 	buf     []byte
 	places  []place
+
+	syncing sync.Mutex // held by who syncs
+	failed  error      // of a sync: what is not synced may never be
 
 	removing sync.Mutex // held by who removes files
 	doomed   []*segment // no part of the log any more, oldest first
@@ -68,6 +71,13 @@ type Log struct {
 	segments []*segment   // oldest first
 	first    uint64       // index of the first entry, or the next one
 	spares   []spare
+	unsynced extent // of the last segment
+}
+
+// extent is a part of a segment; the zero value is none.
+type extent struct {
+	s        *segment
+	from, to int64
 }
 
 // spare is a file that was a segment.
@@ -271,15 +281,23 @@ func (l *Log) find(index uint64) (p piece, there bool) {
 	return l.segments[i].piece(index), true
 }
 
-// Append writes entries that go on from the last one; in an empty log they may
-// begin anywhere. They are synced when it returns. After an error of the file
-// system that says why it did not write, no room above all, the log is what it was, on
-// disk too, and the same may be tried again.
-//
-// After any other error, of a sync above all, here or in DeleteRange, nobody knows what
-// the disk holds, and nothing may be tried again before the next Open, which may find
-// what was to be written.
+// Append is Write and Sync.
 func (l *Log) Append(entries []*raft.Log) error {
+	if err := l.Write(entries); err != nil {
+		return err
+	}
+	return l.Sync()
+}
+
+// Write writes entries that go on from the last one; in an empty log they may
+// begin anywhere. They are in the log then, and on disk only after the next Sync. After
+// an error of the file system that says why it did not write, no room above all, the log
+// is what it was, on disk too, and the same may be tried again.
+//
+// After any other error, of a sync above all, here, in Sync or in DeleteRange, nobody
+// knows what the disk holds, and nothing may be tried again before the next Open, which
+// may find what was to be written.
+func (l *Log) Write(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -313,15 +331,32 @@ func (l *Log) Append(entries []*raft.Log) error {
 	if err != nil {
 		return l.takeBack(s, err)
 	}
-	if err := l.sync(s, s.end, s.end+int64(len(l.buf))); err != nil {
-		return err
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.unsynced.s == nil {
+		l.unsynced = extent{s: s, from: s.end}
+	}
+	l.unsynced.to = s.end + int64(len(l.buf))
 	s.entries = append(s.entries, l.places...)
-	s.size = max(s.size, s.end+int64(len(l.buf)))
+	s.size = max(s.size, l.unsynced.to)
 	s.end = written
 	return nil
+}
+
+// Sync returns when everything is on disk that was written before it was called. It
+// may be called while something else is written.
+func (l *Log) Sync() error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	l.mu.Lock()
+	part := l.unsynced
+	l.unsynced = extent{}
+	l.mu.Unlock()
+	if part.s == nil || l.failed != nil {
+		return l.failed
+	}
+	l.failed = l.syncFile(part.s, part.from, part.to)
+	return l.failed
 }
 
 // takeBack makes sure that what a write that failed has left is no entry: it was
@@ -380,7 +415,21 @@ func (l *Log) open(s *segment) error {
 	return nil
 }
 
+// sync is for what is not an entry of the log. The kernel tells of an error only once:
+// whatever else is to be synced has to know.
 func (l *Log) sync(s *segment, from, to int64) error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	err := l.syncFile(s, from, to)
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if err != nil && l.unsynced.s != nil {
+		l.failed = err
+	}
+	return err
+}
+
+func (l *Log) syncFile(s *segment, from, to int64) error {
 	if err := l.opt.step("sync", s.path); err != nil {
 		return err
 	}
@@ -430,6 +479,9 @@ func (l *Log) room(entries []*raft.Log) (*segment, error) {
 
 // begin makes the next segment. It has its name only when its header is on disk.
 func (l *Log) begin(first uint64, before uint32) (_ *segment, err error) {
+	if err := l.Sync(); err != nil { // of the last one, which is closed here
+		return nil, err
+	}
 	path := filepath.Join(l.dir, segmentName(first))
 	temporary := path + newSuffix
 	if spare := l.takeSpare(); spare != "" {

@@ -1,0 +1,216 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// holdSyncs has a leader's syncs wait until release is called. held is closed when
+// the first does.
+func (c *citizen) holdSyncs(t *testing.T) (held <-chan struct{}, release func()) {
+	first, let := make(chan struct{}), make(chan struct{})
+	hold, release := sync.OnceFunc(func() { close(first) }), sync.OnceFunc(func() { close(let) })
+	t.Cleanup(release)
+	c.disk.mu.Lock()
+	defer c.disk.mu.Unlock()
+	c.disk.unsync = func() error {
+		hold()
+		<-let
+		return nil
+	}
+	return first, release
+}
+
+// committed waits until raft takes for committed what is not on disk.
+func (c *citizen) committed(t *testing.T) {
+	t.Helper()
+	await(t, "raft takes it for committed", func() bool {
+		from := c.Node.log.flusher.from.Load()
+		return from != 0 && c.raft.Load().CommitIndex() >= from
+	})
+}
+
+// What is not on the leader's disk is true nowhere, though all others have it.
+func TestLeaderSyncsLate(t *testing.T) {
+	t.Parallel()
+	w := formed(t, "n1", "n2", "n3")
+	w.set("k", "old")
+	w.agree("k", "old")
+	leader := w.leader()
+	held, release := leader.holdSyncs(t)
+	result := make(chan error, 1)
+	go func() { result <- set(leader.Node, leader.st, "k", "new") }()
+	<-held
+	leader.committed(t)
+	for until := time.Now().Add(5 * commitTimeout); time.Now().Before(until); time.Sleep(commitTimeout / 10) {
+		for id, c := range w.up {
+			if c == leader {
+				continue
+			}
+			if got, _ := get(t, c.st, "k"); got != "old" {
+				t.Fatalf("%s has %q, and the leader has it not on disk", id, got)
+			}
+		}
+		if len(result) > 0 {
+			t.Fatalf("answered %v before it was on disk", <-result)
+		}
+	}
+	release()
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	w.agree("k", "new")
+	w.digests()
+}
+
+// A loss of power takes from the leader what was not synced, and those who have it
+// not elect another: who has it has not believed it.
+func TestLeaderLosesPowerBeforeItsSync(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, "n1", "n2", "n3")
+	for _, m := range w.list {
+		w.start(m.ID, func(c *Config) { c.Faults = &Faults{PowerLoss: true} })
+	}
+	w.set("k", "old")
+	w.voters("n1", "n2", "n3")
+	w.agree("k", "old")
+	leader := w.leader()
+	w.knows(leader)
+	var has, lacks *citizen
+	for _, c := range w.up {
+		switch {
+		case c == leader:
+		case has == nil:
+			has = c
+		default:
+			lacks = c
+		}
+	}
+	held, release := leader.holdSyncs(t)
+	lacks.port.Isolate(true)
+	go set(leader.Node, leader.st, "k", "lost")
+	<-held
+	leader.committed(t)
+	time.Sleep(2 * commitTimeout) // for the follower to hear of it, if it did
+	last, _ := has.Node.log.LastIndex()
+	if mine, _ := leader.Node.log.LastIndex(); last != mine {
+		t.Fatalf("the log ends at %d there, and at %d here", last, mine)
+	}
+	dir := w.dirOf(w.id(leader))
+	after := copyDir(t, dir)
+	mirrors, err := filepath.Glob(filepath.Join(after, logFile, "*"+syncedSuffix))
+	if err != nil || len(mirrors) == 0 {
+		t.Fatal(mirrors, err)
+	}
+	for _, path := range mirrors {
+		if err := os.Rename(path, strings.TrimSuffix(path, syncedSuffix)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has.port.Isolate(true)
+	leader.port.Isolate(true)
+	release()
+	w.stop(w.id(leader))
+	w.lose(w.id(leader))
+	if err := os.CopyFS(dir, os.DirFS(after)); err != nil {
+		t.Fatal(err)
+	}
+	lacks.port.Isolate(false)
+	back := w.start(w.id(leader))
+	if end, _ := back.Node.log.LastIndex(); end >= last {
+		t.Errorf("nothing is gone: the log ends at %d", end)
+	}
+	await(t, "those two go on", func() bool { term, _ := back.Lead(); other, _ := lacks.Lead(); return term+other != 0 })
+	w.set("k", "new")
+	wants(t, has.st, "k", "old")
+	has.port.Isolate(false)
+	w.agree("k", "new")
+	w.digests()
+}
+
+// A sync that fails behind raft's back ends the leadership, in doubt.
+func TestLeaderFailsToSync(t *testing.T) {
+	t.Parallel()
+	w := formed(t, "n1", "n2", "n3")
+	w.set("before", "v")
+	old := w.leader()
+	w.knows(old)
+	old.disk.mu.Lock()
+	old.disk.unsync = func() error { return syscall.EIO }
+	old.disk.mu.Unlock()
+	if err := set(old.Node, old.st, "k", "doubtful"); !errors.Is(err, ErrInDoubt) {
+		t.Errorf("set: %v", err)
+	}
+	next := w.successor(old)
+	w.knows(next)
+	mustSet(t, next.Node, next.st, "k", "new")
+	if err := old.Stats().DiskError; err == nil || !strings.Contains(err.Error(), "must be restarted") {
+		t.Errorf("DiskError: %v", err)
+	}
+	if !old.log.has("leadership lost") || !old.log.has("the disk has failed") {
+		t.Error(old.log.text.String())
+	}
+	w.stop(w.id(old))
+	w.start(w.id(old))
+	w.agree("k", "new")
+	w.digests()
+}
+
+// A sync that hangs does not keep the process from ending.
+func TestCloseWhileASyncHangs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes closeWithin")
+	}
+	t.Parallel()
+	w := formed(t, "n1", "n2", "n3")
+	leader := w.leader()
+	w.knows(leader)
+	held, release := leader.holdSyncs(t)
+	leader.port.Isolate(true)
+	result := make(chan error, 1)
+	go func() { result <- set(leader.Node, leader.st, "k", "v") }()
+	<-held
+	delete(w.up, w.id(leader))
+	if err := leader.Close(); err == nil {
+		t.Error("Close has nothing to say about a disk that hangs")
+	}
+	if err := <-result; !errors.Is(err, ErrInDoubt) {
+		t.Errorf("set: %v", err)
+	}
+	release()
+	leader.Node.log.flushes.Wait()
+}
+
+// What follows in the log, whoever sends it, is not stored before what the leader
+// of before has not on disk.
+func TestFollowsBehindItsOwnSync(t *testing.T) {
+	t.Parallel()
+	w := formed(t, "n1", "n2", "n3")
+	old := w.leader()
+	w.knows(old)
+	held, release := old.holdSyncs(t)
+	go set(old.Node, old.st, "k", "in flight")
+	<-held
+	old.committed(t)
+	index := old.raft.Load().CommitIndex()
+	old.port.Isolate(true)
+	next := w.successor(old)
+	old.port.Isolate(false)
+	mustSet(t, next.Node, next.st, "k", "new")
+	for until := time.Now().Add(5 * commitTimeout); time.Now().Before(until); time.Sleep(commitTimeout / 10) {
+		if matched := next.lease.matched(raft.ServerID(w.id(old))); matched >= index {
+			t.Fatalf("the old leader says that it has %d entries, with %d on disk", matched, index-1)
+		}
+	}
+	release()
+	w.agree("k", "new")
+	w.digests()
+}
