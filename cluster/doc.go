@@ -9,6 +9,9 @@
 //
 //	Propose → queue → one raft.Apply at a time → log on disk → fsm → Store.CommitAll
 //
+// The leader's disk and the followers' work on an entry at the same time: flusher
+// says what has to wait for the leader's own.
+//
 // The fsm knows the entry in flight by its origin, which travels with it, and
 // commits its Pendings. Any other entry, at start or from another leader, goes
 // through Store.ApplyEntry. The origin also names the term in which the entry was

@@ -15,6 +15,7 @@ import (
 const (
 	syncedSuffix = ".synced"
 	syncUnsafe   = 2 * time.Second // between two syncs with BreakFsync
+	mirrorBytes  = 16 << 20        // as long as a segment becomes
 )
 
 // powerLoss keeps beside each segment of the log what a loss of power would leave
@@ -85,8 +86,12 @@ func (p *powerLoss) sync(path string, f *os.File, from, to int64) error {
 		return err
 	}
 	for path, part := range p.since {
-		if err := copyRange(path+syncedSuffix, part); err != nil {
-			return fmt.Errorf("what a loss of power would leave: %v", err) // not to be taken for a write that was refused
+		err := copyRange(path+syncedSuffix, part)
+		if err != nil && part.from > 0 {
+			err = fmt.Errorf("what a loss of power would leave: %v", err) // not to be taken for a write that was refused
+		}
+		if err != nil {
+			return err
 		}
 	}
 	clear(p.since)
@@ -109,8 +114,20 @@ func copyRange(to string, part *unsynced) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(io.NewOffsetWriter(out, part.from), io.NewSectionReader(part.f, part.from, part.to-part.from))
+	if part.from == 0 { // room for what comes: a sync must not find the disk full
+		_, err = io.Copy(out, io.LimitReader(zeros{}, mirrorBytes))
+	}
+	if err == nil {
+		_, err = io.Copy(io.NewOffsetWriter(out, part.from), io.NewSectionReader(part.f, part.from, part.to-part.from))
+	}
 	return errors.Join(err, out.Close())
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 func copyFile(from, to string) error {

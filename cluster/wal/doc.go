@@ -1,5 +1,5 @@
-// Package wal is a Raft log on disk: entries in a row, each append one write and
-// one sync.
+// Package wal is a Raft log on disk: entries in a row, written by one write and
+// put on disk by one sync.
 //
 // # How it works
 //
@@ -9,7 +9,8 @@
 //	0000000000009c41.seg             the last one grows
 //	0000000000000001-5ac1f0e3.spare  a segment whose entries are gone, to be used again
 //
-// Append encodes its entries behind the last one and syncs. Files grow by zeros
+// Write encodes entries behind the last one, Sync puts on disk what was written, also
+// while more is written, and Append does both. Files grow by zeros
 // ahead of what is written, and segments are used again, because a sync that
 // changes nothing about a file but its bytes is the cheapest there is.
 //
@@ -19,8 +20,8 @@
 // or be missing in the middle, unseen.
 //
 // Open reads all of it. The log ends where the last segment has an entry that is not
-// whole: that is how an append ends that a crash cut off, and nobody was told of its
-// success. Anywhere else that is damage, and an error. What it finds in the last
+// whole: that is how a write ends that a crash cut off, and nobody was told that it
+// was on disk. Anywhere else that is damage, and an error. What it finds in the last
 // segment it writes and syncs again before it returns: whoever wrote that may have been
 // killed before the sync.
 //
@@ -28,7 +29,7 @@
 //
 // # Caveats
 //
-// A bit that rots in the last segment looks like an append that was cut off: who
+// A bit that rots in the last segment looks like a write that was cut off: who
 // needs to know must know by other means how far the log went.
 //
 // DeleteRange from the front gives room back by whole segments.

@@ -32,6 +32,7 @@ var list = []fault{
 	{"term", false, terminate},
 	{"rolling", true, rolling},
 	{"power", true, power},
+	{"unplug", false, unplug},
 	{"transfer", false, transfer},
 	{"lostdisk", false, lostDisk},
 }
@@ -249,6 +250,17 @@ func power(ctx context.Context, l *lane, _ *world.Node) error {
 		if e := node.Start(); err == nil {
 			err = e
 		}
+	}
+	return err
+}
+
+// unplug is power for one node.
+func unplug(ctx context.Context, l *lane, node *world.Node) error {
+	var err error
+	l.killing(node, "loses power", func() { err = node.LosePower() })
+	l.sleep(ctx, 0, 3*time.Second)
+	if starting := node.Start(); err == nil {
+		err = starting
 	}
 	return err
 }

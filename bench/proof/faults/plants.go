@@ -12,7 +12,7 @@ type Plan struct {
 func Everything() Plan {
 	return Plan{Leaders: 40, Weights: map[string]int{
 		"kill": 5, "pause": 4, "isolate": 4, "oneway": 3, "bridge": 2, "degrade": 3, "clients": 2, "clock": 3,
-		"diskfull": 2, "diskslow": 2, "term": 2, "rolling": 1, "power": 1, "transfer": 1,
+		"diskfull": 2, "diskslow": 2, "term": 2, "rolling": 1, "power": 1, "unplug": 3, "transfer": 1,
 	}}
 }
 
