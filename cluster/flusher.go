@@ -41,7 +41,7 @@ func newFlusher(sync func() error, synced func(index uint64)) *flusher {
 func (f *flusher) add(first, last uint64, ended func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.from.Load() == 0 {
+	if f.idle() {
 		f.from.Store(first)
 	}
 	f.last = last
@@ -66,10 +66,10 @@ func (f *flusher) flush() {
 	f.mu.Lock()
 	last, ended := f.last, f.ended
 	f.ended = nil
-	idle := f.from.Load() == 0 || f.err != nil
+	nothing := f.idle() || f.err != nil
 	f.mu.Unlock()
 	var err error
-	if !idle {
+	if !nothing {
 		if err = f.sync(); err == nil {
 			f.synced(last)
 		}
@@ -77,7 +77,7 @@ func (f *flusher) flush() {
 	for _, end := range ended {
 		end()
 	}
-	if idle {
+	if nothing {
 		return
 	}
 	f.mu.Lock()
@@ -92,6 +92,9 @@ func (f *flusher) flush() {
 	}
 	f.moved.Broadcast()
 }
+
+// idle says whether all that was added is on disk.
+func (f *flusher) idle() bool { return f.from.Load() == 0 }
 
 // onDisk is up to where the log is on disk, as far as it is about index or before.
 func (f *flusher) onDisk(index uint64) uint64 {

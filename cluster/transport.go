@@ -387,11 +387,14 @@ func (t *transport) admit(call raft.RPC) (raft.RPC, error) {
 	if t.raft.Load() == nil {
 		return call, errBusy
 	}
-	switch args := call.Command.(type) {
-	case *raft.AppendEntriesRequest:
-		if t.n.log.flusher.from.Load() != 0 {
+	switch call.Command.(type) {
+	case *raft.AppendEntriesRequest, *raft.InstallSnapshotRequest:
+		if !n.log.flusher.idle() {
 			return call, errBusy
 		}
+	}
+	switch args := call.Command.(type) {
+	case *raft.AppendEntriesRequest:
 		// Raft would take all that is committed elsewhere for what it has itself.
 		// Its log may go on, behind what this message shows to be the same, with
 		// entries that no other node has: a leader steps back message by message

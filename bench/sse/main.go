@@ -3,8 +3,7 @@
 //
 // It starts one crema, opens streams of /events, publishes at a
 // steady rate over RESP, each message with the time by one monotonic clock, and
-// reads every stream. Client and server share the machine, and browsers are elsewhere:
-// so all streams are read by one thread, which costs a fifth of a goroutine for each.
+// reads every stream as a browser would. Client and server share the machine.
 //
 // Caveats: the machine is shared, so the slowest deliveries are as much this
 // program's as the server's: it says how late a timer of its own was meanwhile.
@@ -18,12 +17,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -93,10 +94,21 @@ func (o *options) run() error {
 		if streams[i], err = open("127.0.0.1:"+http, i%o.channels); err != nil {
 			return fmt.Errorf("open stream %d: %w", i, err)
 		}
+		defer streams[i].conn.Close()
 	}
 	messages := int(o.duration.Seconds()*float64(o.rate)) / o.channels * o.channels
-	read := make(chan error, 1)
-	go func() { read <- readAll(streams, messages/o.channels) }()
+	var readers sync.WaitGroup
+	var failed atomic.Int64
+	for _, s := range streams {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			if err := s.read(messages / o.channels); err != nil {
+				failed.Add(1)
+				fmt.Fprintln(os.Stderr, "sse: a stream:", err)
+			}
+		}()
+	}
 	var late atomic.Int64 // of a timer, ns
 	stop := make(chan struct{})
 	go lateness(&late, stop)
@@ -104,16 +116,18 @@ func (o *options) run() error {
 	if err := publish(address, o, messages); err != nil {
 		return err
 	}
+	ended := make(chan struct{})
+	go func() { readers.Wait(); close(ended) }()
 	select {
-	case err := <-read:
-		if err != nil {
-			return err
-		}
+	case <-ended:
 	case <-time.After(10 * time.Second):
 		return errors.New("not every stream has heard everything")
 	}
 	close(stop)
 	used = cpu(cmd.Process.Pid) - used
+	if failed.Load() > 0 {
+		return errors.New("a stream ended early")
+	}
 	var all []time.Duration
 	for _, s := range streams {
 		all = append(all, s.took...)
@@ -139,6 +153,65 @@ func freePort() (string, error) {
 	defer l.Close()
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	return port, err
+}
+
+// stream is what one browser has.
+type stream struct {
+	conn net.Conn
+	body *bufio.Reader
+	took []time.Duration
+}
+
+func open(address string, channel int) (*stream, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(conn, "GET /events?channel=batch:%d&token=T HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", channel, address)
+	res, err := http.ReadResponse(bufio.NewReaderSize(conn, 1024), nil)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = errors.New(res.Status)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s := &stream{conn: conn, body: bufio.NewReaderSize(res.Body, 1024)}
+	for { // it listens from its first id on
+		line, err := s.body.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(line, "id: ") {
+			return s, nil
+		}
+	}
+}
+
+// read takes the time of every message.
+func (s *stream) read(messages int) error {
+	s.took = make([]time.Duration, 0, messages)
+	for len(s.took) < messages {
+		line, err := s.body.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		data, ok := bytes.CutPrefix(line, []byte("data: "))
+		if !ok {
+			continue
+		}
+		now := time.Since(began)
+		number, sent, _ := strings.Cut(strings.TrimRight(string(data), " \n"), " ")
+		if number != strconv.Itoa(len(s.took)) {
+			return fmt.Errorf("message %s came as number %d", number, len(s.took))
+		}
+		ns, err := strconv.ParseInt(sent, 10, 64)
+		if err != nil {
+			return err
+		}
+		s.took = append(s.took, now-time.Duration(ns))
+	}
+	return nil
 }
 
 // publish sends messages at the times they are due.
