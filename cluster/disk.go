@@ -26,7 +26,7 @@ type disk struct {
 	log  *slog.Logger
 	done <-chan struct{} // the node is closing
 
-	wrote durations.Histogram // until what was to be written was on disk
+	wrote durations.Histogram // until what was written was on disk
 
 	starting atomic.Bool // Open is at work, and returns what insist would wait for
 
@@ -81,23 +81,38 @@ func (d *disk) try(write func() error) error {
 	return d.note(err)
 }
 
-// answer is try for what raft's main loop waits for: hangs watches it.
+// answer is try for what raft's main loop waits for: hangs watches it, as it does
+// sync.
 func (d *disk) answer(write func() error) error {
 	defer d.begin()()
 	return d.try(write)
 }
 
-// sync is for what was written before. What answer or begin has begun ends after it.
+// sync is for what was written before. Whatever its error, nothing is tried again. That
+// it succeeds says nothing about room for more.
 func (d *disk) sync(sync func() error) error {
+	defer d.time()()
+	defer d.begin()()
 	d.mu.Lock()
 	fault := d.unsync
 	d.mu.Unlock()
+	var err error
 	if fault != nil {
-		if err := fault(); err != nil {
-			return d.note(err)
-		}
+		err = fault()
 	}
-	return d.note(sync())
+	if err == nil {
+		err = sync()
+	}
+	if err != nil {
+		d.change(err, true)
+	}
+	return err
+}
+
+// time measures what writes to disk until it has ended.
+func (d *disk) time() (ended func()) {
+	began := time.Now()
+	return func() { d.wrote.Add(time.Since(began)) }
 }
 
 func (d *disk) suffer() error {
@@ -114,7 +129,6 @@ func (d *disk) begin() (ended func()) {
 	defer d.mu.Unlock()
 	d.writes = append(d.writes, began)
 	return func() {
-		d.wrote.Add(time.Since(began))
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		i := slices.Index(d.writes, began)
@@ -141,18 +155,26 @@ func (d *disk) recheck() {
 	}
 }
 
-// note logs a line whenever the disk changes its mind, and says what its error
-// means: an ErrUnavailable when nothing was written.
+// note says what the error of a write means: an ErrUnavailable when nothing was
+// written.
 func (d *disk) note(err error) error {
+	broken := err != nil && !isFull(err)
+	d.change(err, broken)
+	if err == nil || broken || d.isBroken() {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDiskFull, err)
+}
+
+// change logs a line whenever the disk changes its mind.
+func (d *disk) change(err error, broken bool) {
 	d.mu.Lock()
 	if d.broken { // meanwhile; what went well beside it, or a probe, mends nothing
 		d.mu.Unlock()
-		return err
+		return
 	}
 	before := d.err
-	d.err = err
-	d.broken = err != nil && !isFull(err)
-	broken := d.broken
+	d.err, d.broken = err, broken
 	d.mu.Unlock()
 	switch {
 	case err == nil && before != nil:
@@ -162,10 +184,6 @@ func (d *disk) note(err error) error {
 	case err != nil && before == nil:
 		d.log.Error("no space left for the log: pinned writes fail until there is some, reads are served", "error", err)
 	}
-	if err == nil || broken {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrDiskFull, err)
 }
 
 // isFull tells a write that found no space from a sync that says so, too late.

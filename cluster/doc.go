@@ -7,7 +7,7 @@
 // store.Pending; the queue packs everything that waits into one entry while the
 // entry before it is on its way, so that many writers share one sync:
 //
-//	Propose → queue → one raft.Apply at a time → log on disk → fsm → Store.CommitAll
+//	Propose → queue → one raft.Apply at a time → log → fsm, once on disk → Store.CommitAll
 //
 // The leader's disk and the followers' work on an entry at the same time: flusher
 // says what has to wait for the leader's own.
@@ -64,7 +64,7 @@
 // failure to write or to sync nobody knows what the disk holds, and a later sync
 // that succeeds proves nothing; proposals fail until the process is restarted
 // and reads the log again. Alone, reads are served throughout. Where there are
-// other nodes, one of them leads instead: at once after an error, and after
+// other nodes, one of them leads instead: soon after an error, and after
 // hungAfter when the disk does not answer at all. Until then a node with a bad
 // disk neither votes nor tries to lead.
 //

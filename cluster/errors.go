@@ -67,7 +67,7 @@ func verdict(err error) error {
 	switch {
 	case err == nil: // it was committed, and the fsm refused it
 		return ErrInDoubt
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrInDoubt):
 		return err
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout),
 		errors.Is(err, raft.ErrLeadershipTransferInProgress):

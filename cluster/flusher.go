@@ -9,8 +9,8 @@ import (
 // work on the same entries [Raft dissertation, 10.2.1].
 //
 // Raft is told that an entry is stored once it is written, and counts this node
-// among those who have it from then on. Only a loss of power makes a lie of that,
-// and nobody may have relied on it by then. So until an entry is on disk here
+// among those who have it from then on. A loss of power makes a lie of that, or a sync
+// that fails, and nobody may have relied on it by then. So until an entry is on disk here
 //
 //   - it is not applied here, and so nobody is answered (fsm.Apply waits),
 //   - no follower hears that it is committed (transport.append),
@@ -26,7 +26,6 @@ type flusher struct {
 	mu    sync.Mutex
 	moved sync.Cond // from has changed, or err
 	last  uint64    // the last entry written
-	ended []func()  // each called when the sync has ended that was to come
 	err   error     // of a sync: there will be no other
 }
 
@@ -36,16 +35,14 @@ func newFlusher(sync func() error, synced func(index uint64)) *flusher {
 	return f
 }
 
-// add is called when entries have been written, before raft knows. ended is called when
-// their sync has ended.
-func (f *flusher) add(first, last uint64, ended func()) {
+// add is called when entries have been written, before raft knows.
+func (f *flusher) add(first, last uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.idle() {
 		f.from.Store(first)
 	}
 	f.last = last
-	f.ended = append(f.ended, ended)
 	token(f.wake)
 }
 
@@ -64,21 +61,14 @@ func (f *flusher) run(done <-chan struct{}) {
 
 func (f *flusher) flush() {
 	f.mu.Lock()
-	last, ended := f.last, f.ended
-	f.ended = nil
-	nothing := f.idle() || f.err != nil
+	last, nothing := f.last, f.idle() || f.err != nil
 	f.mu.Unlock()
-	var err error
-	if !nothing {
-		if err = f.sync(); err == nil {
-			f.synced(last)
-		}
-	}
-	for _, end := range ended {
-		end()
-	}
 	if nothing {
 		return
+	}
+	err := f.sync()
+	if err == nil {
+		f.synced(last)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

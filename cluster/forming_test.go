@@ -54,6 +54,14 @@ func (l *diary) count(what string) int {
 
 func (l *diary) has(what string) bool { return l.count(what) > 0 }
 
+// says waits until all of these are in the log: a line comes after what it tells of.
+func (c *citizen) says(t testing.TB, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		await(t, fmt.Sprintf("%s says %q", c.dir.meta.node, line), func() bool { return c.log.has(line) })
+	}
+}
+
 func newTown(t testing.TB, ids ...string) *town {
 	w := &town{t: t, dir: t.TempDir(), up: map[string]*citizen{}}
 	for _, id := range ids {

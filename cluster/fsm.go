@@ -33,14 +33,16 @@ var errOvertaken = fmt.Errorf("%w: leadership changed meanwhile", ErrUnavailable
 
 // Apply makes one entry true. One of ours that is still in flight has its
 // Pendings at hand, with more in them than the log holds: the cached side, and
-// somebody who waits. It returns an error when nothing has happened.
+// somebody who waits. It returns an error when nothing has happened here; one that
+// is no ErrUnavailable where it may happen elsewhere.
 func (f *fsm) Apply(entry *raft.Log) any {
-	if f.err() != nil {
-		return nil
+	if err := f.err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInDoubt, err)
 	}
 	if err := f.n.log.flusher.wait(entry.Index); err != nil { // the disk has said so
+		err = fmt.Errorf("%w: %w", ErrInDoubt, err)
 		f.broken.Store(&err)
-		return nil
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -27,7 +27,7 @@ type logStore struct {
 	snapshot func() uint64 // the index of the latest one
 	recent   recent
 
-	leads   func() bool // called by raft's main loop: there are followers to write as well
+	leads   func() bool // called by raft's main loop: there may be followers to write as well
 	flusher *flusher
 	flushed chan struct{} // closed by stop
 	flushes sync.WaitGroup
@@ -112,16 +112,15 @@ func (l *logStore) GetLog(index uint64, entry *raft.Log) error {
 
 func (l *logStore) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
 
-// StoreLogs has entries on disk when it returns, but for a leader's: see flusher.
+// StoreLogs has entries on disk when it returns, but for the commands of a leader: see
+// flusher.
 func (l *logStore) StoreLogs(entries []*raft.Log) error {
 	first, last := entries[0].Index, entries[len(entries)-1].Index
 	if l.leads() && !slices.ContainsFunc(entries, func(e *raft.Log) bool { return e.Type != raft.LogCommand }) {
-		ended := l.disk.begin()
-		if err := l.disk.try(func() error { return l.append(entries, l.wal.Write) }); err != nil {
-			ended()
+		if err := l.disk.answer(func() error { return l.append(entries, l.wal.Write) }); err != nil {
 			return err
 		}
-		l.flusher.add(first, last, ended)
+		l.flusher.add(first, last)
 		l.keep(entries)
 		return nil
 	}
@@ -132,9 +131,11 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 	if l.cut {
 		write = l.disk.insist
 	}
+	ended := l.disk.time()
 	if err := write(func() error { return l.append(entries, l.wal.Append) }); err != nil {
 		return err
 	}
+	ended()
 	l.cut = false
 	l.noteTail(last) // without it there is a witness less
 	l.keep(entries)

@@ -80,7 +80,7 @@ func (n *Node) Members() []MemberInfo {
 	}
 	config := configuration(r)
 	_, leader := r.LeaderWithID()
-	leads, commit := r.State() == raft.Leader, r.CommitIndex()
+	leads, commit := r.State() == raft.Leader, n.log.flusher.onDisk(r.CommitIndex())
 	var all []MemberInfo
 	for _, s := range config.Servers {
 		id := string(s.ID)

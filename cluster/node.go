@@ -39,7 +39,7 @@ type Node struct {
 	transport *transport
 	raft      atomic.Pointer[raft.Raft] // nil until the node is in a cluster
 	bornIn    uint64                    // the term in which raft started; set before raft
-	isolated  atomic.Bool               // no heartbeat leaves: the disk hangs
+	isolated  atomic.Bool               // no heartbeat leaves: the disk hangs, or has failed
 
 	compactor compactor
 

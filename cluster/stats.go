@@ -81,7 +81,8 @@ func (n *Node) Stats() Stats {
 	if r == nil {
 		return s
 	}
-	s.Term, s.CommitIndex, s.AppliedIndex, s.LastIndex = r.CurrentTerm(), r.CommitIndex(), r.AppliedIndex(), r.LastIndex()
+	s.Term, s.LastIndex = r.CurrentTerm(), r.LastIndex()
+	s.CommitIndex, s.AppliedIndex = n.log.flusher.onDisk(r.CommitIndex()), n.log.flusher.onDisk(r.AppliedIndex())
 	s.Elections = s.Term - n.bornIn
 	switch {
 	case term != 0:

@@ -61,9 +61,7 @@ func TestFailover(t *testing.T) {
 	for i := range 50 {
 		wants(t, next.st, fmt.Sprint("k", i), "v")
 	}
-	if !next.log.has("node "+w.id(old)+" was silent") || !next.log.has("leader changed") {
-		t.Error(next.log.text.String())
-	}
+	next.says(t, "node "+w.id(old)+" was silent", "leader changed")
 	w.start(w.id(old))
 	w.agree("after", "it")
 	w.knows(next)
@@ -122,9 +120,7 @@ func TestCutOff(t *testing.T) {
 	old.port.Isolate(false)
 	w.knows(next)
 	w.agree("k", "new")
-	if !old.log.has("a majority does not answer") {
-		t.Error(old.log.text.String())
-	}
+	old.says(t, "a majority does not answer")
 }
 
 // What is in flight when the leader is cut off is in doubt, and what waits
@@ -214,10 +210,7 @@ func TestHungDisk(t *testing.T) {
 			old.setFault(nil)
 			w.knows(next)
 			w.agree("k", "new")
-			if !old.log.has("giving leadership away") {
-				t.Error("it does not say why")
-			}
-			await(t, "the disk answers again", func() bool { return old.log.has("the disk answers again") })
+			old.says(t, "giving leadership away", "the disk answers again")
 			w.digests()
 		})
 	}
@@ -303,7 +296,7 @@ func TestResign(t *testing.T) {
 		t.Errorf("after: %d, %q", term, node)
 	}
 	next := w.successor(old)
-	await(t, "it says why", func() bool { return next.log.has("node " + w.id(old) + " handed over") })
+	next.says(t, "node "+w.id(old)+" handed over")
 	// Who has resigned does not come back, not even when it is asked to.
 	brief, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()

@@ -9,13 +9,12 @@ import (
 // runWatchdog gives leadership away when the disk does not let this node lead.
 // Close ends it.
 //
-// Raft notices neither: its heartbeats go on while its main loop waits for the
-// disk. So the gate is shut, what is in flight is in doubt, and no heartbeat
+// Raft notices neither a disk that hangs, nor a sync that fails beside its main loop:
+// its heartbeats go on. So the gate is shut, what is in flight is in doubt, and no heartbeat
 // leaves any more until raft has noticed that nobody answers it. Who leads
-// instead is heard all the same: clients of this node are served by it. The same goes
-// for a disk that reports an error when raft does not wait for it any more. Else raft
-// steps down by itself; here it is kept from trying again, and the disk is asked
-// whether it has room again.
+// instead is heard all the same: clients of this node are served by it. At an error
+// that its main loop hears raft steps down by itself; here it is kept from trying
+// again, and the disk is asked whether it has room again.
 func (n *Node) runWatchdog() {
 	defer n.running.Done()
 	tick := time.NewTicker(hungAfter / 20)
@@ -44,7 +43,7 @@ func (n *Node) runWatchdog() {
 			n.shutGate(reason)
 			n.isolated.Store(true)
 			n.abandon()
-		case reason == "" && !leads && n.isolated.Load():
+		case reason == "" && n.isolated.Load() && (!leads || len(n.lease.others()) == 0): // alone raft goes on leading
 			n.cfg.Log.Info("the disk answers again")
 			n.isolated.Store(false)
 		}

@@ -23,7 +23,7 @@ type LogFigures = struct {
 	LogBytes, SnapshotBytes                                    int64
 
 	DiskFailed             bool             // proposals fail
-	CommitTimes, DiskTimes durations.Counts // from proposing to applied; of one write with its sync
+	CommitTimes, DiskTimes durations.Counts // from proposing to applied; of one sync, with the write where that is waited for
 }
 
 // logMetrics are those without labels of a server with a log.

@@ -20,8 +20,7 @@
 // or be missing in the middle, unseen.
 //
 // Open reads all of it. The log ends where the last segment has an entry that is not
-// whole: that is how a write ends that a crash cut off, and nobody was told that it
-// was on disk. Anywhere else that is damage, and an error. What it finds in the last
+// whole: that is how a write ends that a crash cut off, before Sync could return. Anywhere else that is damage, and an error. What it finds in the last
 // segment it writes and syncs again before it returns: whoever wrote that may have been
 // killed before the sync.
 //

@@ -188,7 +188,7 @@ func (l *Log) add(path string) error {
 	return err
 }
 
-// Close closes the files. Nothing may be under way but reading.
+// Close closes the files, and syncs nothing. Nothing may be under way but reading.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -336,7 +336,7 @@ func (l *Log) Write(entries []*raft.Log) error {
 	if l.unsynced.s == nil {
 		l.unsynced = extent{s: s, from: s.end}
 	}
-	l.unsynced.to = s.end + int64(len(l.buf))
+	l.unsynced.to = max(l.unsynced.to, s.end+int64(len(l.buf)))
 	s.entries = append(s.entries, l.places...)
 	s.size = max(s.size, l.unsynced.to)
 	s.end = written
