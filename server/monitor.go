@@ -37,21 +37,21 @@ func cmdMonitor(c *conn, _ *resp.Args) resp.Reply {
 }
 
 // join answers OK and lets the connection watch, in one step: whoever sees the
-// OK and says something is shown.
+// OK and says something is shown. So feed has to find n changed before there is an OK.
 func (m *monitors) join(c *conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c.stream != nil {
-		c.stream.Push(&gateway.Message{Kind: gateway.Shown, Payload: []byte(`"OK"`)})
-	} else if c.replyMode == replyOn {
-		c.outbox.push(resp.Append(nil, resp.OK, c.proto))
-	}
 	if m.all == nil {
 		m.all = map[*conn]struct{}{}
 	}
 	m.all[c] = struct{}{}
 	m.n.Store(int32(len(m.all)))
 	c.monitor.Store(true)
+	if c.stream != nil {
+		c.stream.Push(&gateway.Message{Kind: gateway.Shown, Payload: []byte(`"OK"`)})
+	} else if c.replyMode == replyOn {
+		c.outbox.push(resp.Append(nil, resp.OK, c.proto))
+	}
 }
 
 func (m *monitors) leave(c *conn) {
