@@ -22,12 +22,20 @@ func diverged(t *testing.T) (w *town, old, next *citizen) {
 	for i := range 2 * maxAppendEntries { // a message has room before the place
 		w.set("k", fmt.Sprint(i))
 	}
-	old = w.leader()
-	w.knows(old)
-	old.port.Isolate(true)
-	if err := set(old.Node, old.st, "lone", "1"); !errors.Is(err, ErrInDoubt) {
-		t.Fatal(err)
-	}
+	await(t, "a leader is cut off before it knows", func() bool {
+		old = w.leader()
+		w.knows(old)
+		old.port.Isolate(true)
+		err := set(old.Node, old.st, "lone", "1")
+		if errors.Is(err, store.ErrNotLogged) {
+			old.port.Isolate(false)
+			return false
+		}
+		if !errors.Is(err, ErrInDoubt) {
+			t.Fatal(err)
+		}
+		return true
+	})
 	next = w.successor(old)
 	mustSet(t, next.Node, next.st, "k", "new")
 	return w, old, next

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,14 +76,21 @@ func newTown(t testing.TB, ids ...string) *town {
 	return w
 }
 
+var freePort atomic.Int64 // how many freeAddress has tried
+
+// freeAddress is an address that nobody listens on. Nobody else is given it, here or
+// by the system, which begins at 32768.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 2700 {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 30_000+(int64(os.Getpid())*97+freePort.Add(1))%2700))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("there is no free port")
+	return ""
 }
 
 func (w *town) dirOf(id string) string { return filepath.Join(w.dir, id) }
@@ -150,6 +158,26 @@ func await(t testing.TB, what string, is func() bool) {
 			t.Fatalf("it did not come to pass: %s", what)
 		}
 	}
+}
+
+// term is the latest that any node has heard of.
+func (w *town) term() (term uint64) {
+	for _, c := range w.up {
+		term = max(term, c.currentTerm())
+	}
+	return term
+}
+
+// lasting repeats a scenario that takes for granted who leads: do says whether that
+// held to its end.
+func lasting(t *testing.T, do func(t *testing.T) bool) {
+	for range 5 {
+		if do(t) || t.Failed() {
+			return
+		}
+		t.Log("another election: once more")
+	}
+	t.Error("no leader lasts")
 }
 
 // leader is who evaluates now.

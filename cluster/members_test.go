@@ -98,13 +98,15 @@ func TestOldDisk(t *testing.T) {
 	for i := range 200 {
 		w.set("k", fmt.Sprint(i))
 	}
-	leader := w.leader()
-	if err := leader.Snapshot(); err != nil {
-		t.Fatal(err)
-	}
-	first, err := leader.Node.log.FirstIndex()
-	if err != nil || first < 20 {
-		t.Fatalf("the leader's log begins at %d (%v)", first, err)
+	w.agree("k", "199")
+	for id, c := range w.up { // whoever leads then
+		if err := c.Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+		first, err := c.Node.log.FirstIndex()
+		if err != nil || first < 20 {
+			t.Fatalf("the log of %s begins at %d (%v)", id, first, err)
+		}
 	}
 	c := w.start(old)
 	w.agree("k", "199")
@@ -320,16 +322,23 @@ func TestOtherCluster(t *testing.T) {
 
 func TestTransfer(t *testing.T) {
 	t.Parallel()
-	w := formed(t, "n1", "n2", "n3")
-	to := w.follower()
-	if err := w.leader().Transfer(context.Background(), to); err != nil {
-		t.Fatal(err)
-	}
-	if got := w.leader().dir.meta.node; got != to {
-		t.Errorf("%s leads, not %s", got, to)
-	}
-	w.set("k", "there")
-	w.agree("k", "there")
+	lasting(t, func(t *testing.T) bool {
+		w := formed(t, "n1", "n2", "n3")
+		leader := w.leader()
+		w.knows(leader)
+		before, to := w.term(), w.follower()
+		err := leader.Transfer(context.Background(), to)
+		got := w.leader().dir.meta.node
+		if w.term() > before+1 {
+			return false
+		}
+		if err != nil || got != to {
+			t.Errorf("%s leads, not %s: %v", got, to, err)
+		}
+		w.set("k", "there")
+		w.agree("k", "there")
+		return true
+	})
 }
 
 // Two of three are gone for good. The third goes on by itself, and two new ones join.

@@ -74,7 +74,6 @@ func (o *oracle) dial(t testing.TB) *oracleConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(time.Minute))
 	c := &oracleConn{Conn: conn, t: t}
 	c.br = bufio.NewReader(&tee{c})
 	return c
@@ -94,6 +93,7 @@ func command(words ...string) []byte { return Append(nil, Strings(words...), 2) 
 func (c *oracleConn) do(words ...string) Reply {
 	c.t.Helper()
 	c.log = c.log[:0]
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := c.Write(command(words...)); err != nil {
 		c.t.Fatal(err)
 	}

@@ -286,7 +286,7 @@ func TestAttackLua(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := heap()
-			c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+			c.conn.SetReadDeadline(time.Now().Add(5 * time.Minute)) // a memory's worth of tables, under the race detector
 			c.send(encodeCommand([]string{"EVAL", source, "0"}))
 			var o outcome
 			if o.frame, _ = readFrame(c.br, &o.raw); o.raw == nil {

@@ -190,6 +190,9 @@ func TestRandomDataCommandsAgreeWithRedis(t *testing.T) {
 		if expiresSoon(words) {
 			continue
 		}
+		if strings.EqualFold(words[len(words)-1], "GT") {
+			time.Sleep(2 * time.Millisecond) // the same time to live is greater a millisecond later
+		}
 		switch words[0] {
 		case "TTL", "SCAN", "RANDOMKEY": // what they answer differs; that they answer must not
 			want, _ := p.client.do(words...).raw, p.events()

@@ -176,7 +176,6 @@ func TestHistoryBounds(t *testing.T) {
 	for range 30 {
 		tcp.do("PUBLISH", "m:1", "x")
 		tcp.do("PUBLISH", "b:1", strings.Repeat("x", 500))
-		tcp.do("PUBLISH", "t:1", "x")
 	}
 	if n := kept("m:1"); n != 10 {
 		t.Errorf("%d messages are kept of 10", n)
@@ -184,10 +183,21 @@ func TestHistoryBounds(t *testing.T) {
 	if n := kept("b:1"); n < 2 || n > 4 {
 		t.Errorf("%d messages of 500 bytes are kept in 4 KiB", n)
 	}
-	if n := kept("t:1"); n != 30 {
-		t.Errorf("%d messages are kept, and none is old", n)
+	for try := range 5 {
+		began := time.Now()
+		for range 30 {
+			tcp.do("PUBLISH", fmt.Sprint("t:", try), "x")
+		}
+		n := kept(fmt.Sprint("t:", try))
+		if time.Since(began) > 900*time.Millisecond {
+			continue // some may be old
+		}
+		if n != 30 {
+			t.Errorf("%d messages are kept, and none is old", n)
+		}
+		break
 	}
-	await(t, func() bool { return kept("t:1") == 0 })
+	await(t, func() bool { return kept("t:0") == 0 })
 	for i := range 4000 {
 		tcp.do("PUBLISH", fmt.Sprint("channel:", i), strings.Repeat("x", 100))
 	}

@@ -37,7 +37,7 @@ func (r rest) open(method, path, body string) *reading {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(3 * patience)) // for all that is read of it
 	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nOrigin: http://app\r\nAuthorization: Bearer %s\r\nAccept: text/event-stream\r\nContent-Length: %d\r\n\r\n%s",
 		method, path, r.token, len(body), body)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)

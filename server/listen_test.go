@@ -417,7 +417,7 @@ func TestShutdownWaitsForDoors(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), "script") {
 			t.Error(err)
 		}
-	case <-time.After(time.Second): // behind Shutdown: all but returned
+	case <-time.After(patience): // behind Shutdown: all but returned
 		t.Error("Shutdown did not wait for the door")
 	}
 	if _, err := door.Do(ctx, "GET", "k"); !errors.Is(err, net.ErrClosed) {

@@ -46,6 +46,7 @@ type meshLink struct {
 	frames [][]byte
 	closed bool
 	full   bool // takes nothing more
+	missed int  // refused while it was full
 	wake   chan struct{}
 	ended  chan struct{}
 }
@@ -181,6 +182,9 @@ func (n *meshNode) Post(node string, frame []byte) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.full {
+		l.missed++
+	}
 	if l.closed || l.full {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -28,10 +29,12 @@ func TestNativesAreLua(t *testing.T) {
 		for start := time.Now(); time.Since(start) < nativeFor || unused(runs) != "" && time.Since(start) < time.Minute; n++ {
 			lines := nativeTalk{rand.New(rand.NewPCG(seed, n))}.lines()
 			now := clock.Load()
-			a := hearAll(t, native.Addr(), lines, clock, 1)
-			clock.Store(now)
-			b := hearAll(t, inLua.Addr(), lines, clock, 1)
-			alike(t, a, b, "seed %d, sequence %d", seed, n)
+			alike(t, func() (a, b []string) {
+				clock.Store(now)
+				a = hearAll(t, native.Addr(), lines, clock, 1)
+				clock.Store(now)
+				return a, hearAll(t, inLua.Addr(), lines, clock, 1)
+			}, "seed %d, sequence %d", seed, n)
 		}
 		t.Logf("%d sequences, seed %d", n-uint64(*firstFlag), seed)
 		if lua := unused(runs); lua != "" {
@@ -64,9 +67,16 @@ func inPairs(t *testing.T, compare func(t *testing.T, kind string, a, b *server.
 	}
 }
 
-// alike demands that the same was heard of both.
-func alike(t *testing.T, a, b []string, where string, args ...any) {
+// alike demands that the same is heard of both. What is left of a key's time tells
+// of a server that stood still for a moment: those are heard once more.
+func alike(t *testing.T, hear func() (a, b []string), where string, args ...any) {
 	t.Helper()
+	began := time.Now()
+	a, b := hear()
+	for tries := 3; tries > 0 && !slices.Equal(a, b) && time.Since(began) > 200*time.Millisecond; tries-- {
+		began = time.Now()
+		a, b = hear()
+	}
 	for i := range max(len(a), len(b)) {
 		if x, y := lineAt(a, i), lineAt(b, i); x != y {
 			t.Fatalf("%s:\nthe first  %.300s\nthe second %.300s\nafter\n%s", fmt.Sprintf(where, args...), x, y, strings.Join(a[max(0, i-60):min(i, len(a))], "\n"))

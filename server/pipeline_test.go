@@ -26,13 +26,16 @@ func TestPipelinesAreCommands(t *testing.T) {
 		for start := time.Now(); time.Since(start) < pipelinesFor; n++ {
 			lines := pipelineTalk{nativeTalk{rand.New(rand.NewPCG(seed, n))}}.lines()
 			now := clock.Load()
-			a := hearAll(t, many.Addr(), lines, clock, len(lines))
-			clock.Store(now)
-			b := hearAll(t, one.Addr(), lines, clock, 1)
-			if kind == "durable" {
-				a, b = logged(a), logged(b)
-			}
-			alike(t, coarse(a), coarse(b), "seed %d, sequence %d", seed, n)
+			alike(t, func() (a, b []string) {
+				clock.Store(now)
+				a = hearAll(t, many.Addr(), lines, clock, len(lines))
+				clock.Store(now)
+				b = hearAll(t, one.Addr(), lines, clock, 1)
+				if kind == "durable" {
+					a, b = logged(a), logged(b)
+				}
+				return coarse(a), coarse(b)
+			}, "seed %d, sequence %d", seed, n)
 		}
 		t.Logf("%d sequences, seed %d", n-uint64(*firstFlag), seed)
 	})

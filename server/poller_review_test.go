@@ -55,7 +55,7 @@ type talker struct {
 	c  *conn
 }
 
-const talkFor = 20 * time.Second
+const talkFor = time.Minute
 
 func talkTo(t testing.TB, s *Server) *talker {
 	t.Helper()
@@ -304,6 +304,7 @@ func TestRequestsBesideMessages(t *testing.T) {
 // after each of those has been found to wait.
 func TestOthersAreServedBesideManyWhoWait(t *testing.T) {
 	s := polledServer(t, Config{})
+	s.change(func(set *settings) { set.busyAfter = time.Hour })
 	asks, runs := talkTo(t, s), talkTo(t, s)
 	var waiting []*talker
 	for range 200 {
@@ -581,7 +582,7 @@ func talkToT(t *testing.T, s *Server) *talker { return talkTo(t, s) }
 
 // inAllStates has a connection in each.
 func inAllStates(t *testing.T, s *Server) (all []*talker) {
-	s.change(func(set *settings) { set.debugCommand = "yes" })
+	s.change(func(set *settings) { set.debugCommand, set.busyAfter = "yes", time.Hour })
 	w := talkTo(t, s)
 	w.say(fmt.Sprintf("SETRANGE large %d x", moreThanWindow-1), "SET small s")
 	w.read()
@@ -685,7 +686,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	for i := range 12 {
 		done.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(seed), uint64(i)))
-			for time.Now().Before(ends) {
+			for time.Now().Before(ends) || finished.Load() == 0 && time.Now().Before(ends.Add(talkFor)) {
 				if err := everything(t, s, rnd); err != nil {
 					killed.Add(1)
 				} else {

@@ -242,7 +242,7 @@ func TestWatchSeesWhatIsOnItsWay(t *testing.T) {
 	a.wants(t, `"2"`, "GET", "k")
 	for shown := 0; ; {
 		line := m.read().text()
-		if strings.Contains(line, "100") {
+		if strings.Contains(line, `"k" "100"`) { // ports and times have digits too
 			shown++
 		}
 		if strings.Contains(strings.ToUpper(line), `"GET" "K"`) {

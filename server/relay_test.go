@@ -257,7 +257,7 @@ func TestLinkWithoutRoom(t *testing.T) {
 func (l *meshLink) fill(full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.full = full
+	l.full, l.missed = full, 0
 }
 
 // What nodes tell each other that makes no sense harms nobody.

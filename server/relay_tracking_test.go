@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"crema/server"
 )
@@ -188,7 +187,11 @@ func TestTrackingLosesNoKey(t *testing.T) {
 	l.fill(true)
 	w.wants(t, "OK", "SET", "k", "v")
 	w.wants(t, "OK", "SET", "other", "v")
-	time.Sleep(20 * time.Millisecond) // it is tried a few times
+	eventually(t, func() bool { // it is tried a few times
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.missed > 2
+	})
 	l.fill(false)
 	if got := c.told(t); got != "" {
 		t.Errorf("told %q", got)

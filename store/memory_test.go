@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -295,11 +296,17 @@ func TestChurn(t *testing.T) {
 		if round%10 == 9 {
 			check(t, s)
 		}
-		s.sweeper.tidy()
-		st := s.Stats()
-		if st.UsedBytes > limit/2 {
-			worst = max(worst, float64(st.ResidentBytes)/float64(st.UsedBytes))
+		least := math.Inf(1)
+		for tries := 0; tries < 20 && least > 1.25; tries++ { // much may have expired at once
+			s.sweeper.tidy()
+			st := s.Stats()
+			if st.UsedBytes <= limit/2 {
+				least = 0
+			} else {
+				least = min(least, float64(st.ResidentBytes)/float64(st.UsedBytes))
+			}
 		}
+		worst = max(worst, least)
 	}
 	check(t, s)
 	st := s.Stats()

@@ -14,7 +14,7 @@ import (
 // is in order.
 func TestEverythingAtOnce(t *testing.T) {
 	const limit = 256 << 10
-	s := newStore(t, Config{MaxMemory: limit, BusyAfter: time.Second, Commit: telling(func([]Event) {})})
+	s := newStore(t, Config{MaxMemory: limit, BusyAfter: time.Minute, Commit: telling(func([]Event) {})})
 	s.WantEvents(ClassExpired | ClassEvicted)
 	rounds := 6000
 	if testing.Short() {

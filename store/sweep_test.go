@@ -85,30 +85,32 @@ func TestSweeperWakes(t *testing.T) {
 }
 
 func TestSweeperPassesLatchesOver(t *testing.T) {
-	events := make(chan string, 10)
-	s := newStore(t, Config{Commit: telling(func(all []Event) { events <- string(all[0].Key) })})
-	s.WantEvents(ClassExpired)
-	other := "b"
-	for s.ShardOf([]byte(other)) == s.ShardOf([]byte("a")) {
-		other += "b"
-	}
-	now := s.now()
-	put(t, s, "a", "", now+10)
-	put(t, s, other, "", now+30)
-	var script Tx
-	if err := script.Begin(s, now, 0, Scope{Shards: s.ShardOf([]byte("a")), Latch: true}); err != nil {
-		t.Fatal(err)
-	}
-	if k := <-events; k != other {
-		t.Fatalf("%s expired while its shard was latched", k)
-	}
-	if _, ok := script.Get([]byte("a")); !ok {
-		t.Error("a script's clock stands still, and yet a key expired")
-	}
-	script.End()
-	if k := <-events; k != "a" {
-		t.Errorf("%s expired", k)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		events := make(chan string, 10)
+		s := newStore(t, Config{Commit: telling(func(all []Event) { events <- string(all[0].Key) })})
+		s.WantEvents(ClassExpired)
+		other := "b"
+		for s.ShardOf([]byte(other)) == s.ShardOf([]byte("a")) {
+			other += "b"
+		}
+		now := s.now()
+		put(t, s, "a", "", now+10)
+		put(t, s, other, "", now+30)
+		var script Tx
+		if err := script.Begin(s, now, 0, Scope{Shards: s.ShardOf([]byte("a")), Latch: true}); err != nil {
+			t.Fatal(err)
+		}
+		if k := <-events; k != other {
+			t.Fatalf("%s expired while its shard was latched", k)
+		}
+		if _, ok := script.Get([]byte("a")); !ok {
+			t.Error("a script's clock stands still, and yet a key expired")
+		}
+		script.End()
+		if k := <-events; k != "a" {
+			t.Errorf("%s expired", k)
+		}
+	})
 }
 
 func TestActiveExpireOff(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -306,11 +307,17 @@ func (s *server) stop() error {
 	}
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+var lastPort = 10_000 + rand.IntN(10_000)
+
+// freePort is a port that nobody listens on, another one each time, and none that the
+// system gives to outgoing connections.
+func freePort() (port int, err error) {
+	for range 100 {
+		lastPort++
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lastPort)); err == nil {
+			return lastPort, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }

@@ -42,30 +42,34 @@ func TestLargeAnswerBesideSmallCalls(t *testing.T) {
 		}
 		return request
 	})})
-	done := make(chan time.Duration)
-	go func() {
-		began := time.Now()
-		answer, err := n1.Call(soon(t), "n2", []byte("large"))
-		if err != nil || len(answer) != len(large) {
-			t.Errorf("large: %v, %d bytes", err, len(answer))
-		}
-		done <- time.Since(began)
-	}()
-	small := 0
-	for {
-		select {
-		case took := <-done:
-			// If small ones waited for the large one's end, one or two would have been answered.
-			if small < 20 {
-				t.Errorf("%d small calls while the large answer took %v", small, took)
+	beside := func() (small int) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			answer, err := n1.Call(soon(t), "n2", []byte("large"))
+			if err != nil || len(answer) != len(large) {
+				t.Errorf("large: %v, %d bytes", err, len(answer))
 			}
-			return
-		default:
+		}()
+		for {
+			select {
+			case <-done:
+				return small
+			default:
+			}
+			if _, err := n1.Call(soon(t), "n2", []byte("small")); err != nil {
+				t.Fatal(err)
+			}
+			small++
 		}
-		if _, err := n1.Call(soon(t), "n2", []byte("small")); err != nil {
-			t.Fatal(err)
-		}
-		small++
+	}
+	// If small ones waited for the large one's end, one or two would be answered each time.
+	most := 0
+	for try := 0; try < 5 && most < 20; try++ {
+		most = max(most, beside())
+	}
+	if most < 20 {
+		t.Errorf("%d small calls at most while a large answer came", most)
 	}
 }
 

@@ -405,12 +405,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 
 // What is printed for REST clients is what they need; no log has the token.
 func TestPrintsWhatRESTClientsNeed(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	free.Close()
+	_, port, _ := net.SplitHostPort(freeAddr(t))
 	for _, given := range []string{"", "chosen"} {
 		cmd := command(t, []string{"CREMA_REST_TOKEN=" + given}, "--port", "0", "--http-port", port, "--loglevel", "debug")
 		var logged strings.Builder

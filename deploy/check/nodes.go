@@ -222,17 +222,24 @@ func (n *node) healthy(ctx context.Context) error {
 	return nil
 }
 
-// command runs one over HTTP, from outside.
+// command runs one over HTTP, from outside, and again until ctx ends: another node may
+// come to lead meanwhile.
 func (n *node) command(ctx context.Context, words, want string) error {
-	body, err := n.ask(ctx, "POST", "/", words)
-	if err != nil {
-		return err
+	for {
+		body, err := n.ask(ctx, "POST", "/", words)
+		var answer struct{ Result string }
+		if err == nil {
+			err = json.Unmarshal(body, &answer)
+		}
+		if err == nil && answer.Result == want {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %s answered %s, %v", n.name, words, body, err)
+		}
 	}
-	var answer struct{ Result string }
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Result != want {
-		return fmt.Errorf("%s: %s answered %s, %v", n.name, words, body, err)
-	}
-	return nil
 }
 
 func (n *node) ask(ctx context.Context, method, path, body string) ([]byte, error) {

@@ -87,10 +87,13 @@ line('most holders of one lock at a time, of 50', most, 'exactly 1', most === 1)
 
 // A lock whose time is up passes on, and its late holder does not release the
 // next holder's.
+let granted
+const firstHolds = new Promise((resolve) => { granted = resolve })
 const first = caches[5].withLock(`${run}-late`, 100, (signal) => new Promise((resolve) => {
   signal.addEventListener('abort', () => sleep(150).then(resolve))
+  granted()
 }))
-await sleep(20)
+await firstHolds
 let stillHeld
 await caches[6].withLock(`${run}-late`, 5000, async () => {
   await first

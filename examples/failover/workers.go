@@ -104,9 +104,10 @@ func (l *locker) run(ctx context.Context) {
 			return err
 		}
 		l.held.taken.Add(1)
-		// It is ours for its time to live, counted from before we asked.
+		// It is ours for its time to live, counted from before we asked. When the answer
+		// took longer, somebody else may have it by now.
 		mine := asked.Add(lockFor).UnixNano()
-		if l.held.until.Swap(mine) > time.Now().UnixNano() {
+		if other, now := l.held.until.Swap(mine), time.Now().UnixNano(); other > now && mine > now {
 			l.held.twice.Add(1)
 		}
 		time.Sleep(workEvery)

@@ -25,7 +25,7 @@ const browser = await chromium.launch({ // its profile is a fresh directory, rem
 const broken = []
 try {
   const page = await browser.newPage({ colorScheme: 'light', viewport: { width: 800, height: 640 } })
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(30_000)
   page.on('pageerror', (err) => broken.push(`the page threw: ${err.message}`))
   page.on('console', (line) => { if (line.type() === 'error') broken.push(`the page's console: ${line.text()}`) })
   page.on('request', (req) => { if (!req.url().startsWith(webURL) && !req.url().startsWith('data:')) broken.push(`the page asked for ${req.url()}`) })
@@ -35,7 +35,10 @@ try {
   await page.evaluate(() => {
     const bar = document.querySelector('progress')
     window.values = [bar.value]
-    new MutationObserver(() => window.values.push(bar.value)).observe(bar, { attributes: true })
+    // Two changes may be told at once: the old values are those in between.
+    new MutationObserver((changes) => {
+      window.values.push(...changes.slice(1).map((change) => Number(change.oldValue)), bar.value)
+    }).observe(bar, { attributes: true, attributeOldValue: true })
   })
 
   const worker = run('./worker.mjs', ['--steps', `${steps}`, '--every', `${everyMs}`, id], env)

@@ -401,11 +401,9 @@ func TestManyRunsLeaveNothing(t *testing.T) {
 		}
 	}
 	run(100)
-	runtime.GC()
-	before := heap()
+	before := settled()
 	run(2000)
-	runtime.GC()
-	if grown := heap() - before; grown > 4<<20 {
+	if grown := settled() - before; grown > 4<<20 {
 		t.Errorf("2000 runs left %d bytes", grown)
 	}
 }

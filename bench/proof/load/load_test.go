@@ -77,8 +77,10 @@ func workAt(t *testing.T, address string, middle func()) (*check.Judge, map[stri
 	}
 	all := []Workload{NewRegisters(env), NewCached(env), NewCounters(env), NewClaims(env), NewLocks(env, t.TempDir(), modules), NewMessages(env)}
 	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(time.Second, middle)
-	time.AfterFunc(2*time.Second, cancel)
+	time.AfterFunc(time.Second, func() {
+		middle()
+		time.AfterFunc(time.Second, cancel)
+	})
 	var working sync.WaitGroup
 	for _, w := range all {
 		working.Go(func() {
@@ -93,16 +95,24 @@ func workAt(t *testing.T, address string, middle func()) (*check.Judge, map[stri
 }
 
 func TestSoundServer(t *testing.T) {
-	judge, said, all := workAt(t, startServer(t), func() {})
-	if judge.Found() != 0 {
-		t.Errorf("violations at a server that does nothing wrong: %v", said)
-	}
-	for _, w := range all {
-		t.Logf("%-10s %s", w.Name(), w.Summary())
-		if !strings.Contains(w.Summary(), " 0 not done, 0 in doubt") || strings.HasPrefix(w.Summary(), "0 done") {
-			t.Errorf("%s: %s", w.Name(), w.Summary())
+	unanswered := ""
+	for range 3 { // a machine that stands still for a while has clients give up
+		judge, said, all := workAt(t, startServer(t), func() {})
+		if judge.Found() != 0 {
+			t.Fatalf("violations at a server that does nothing wrong: %v", said)
+		}
+		unanswered = ""
+		for _, w := range all {
+			t.Logf("%-10s %s", w.Name(), w.Summary())
+			if !strings.Contains(w.Summary(), " 0 not done, 0 in doubt") || strings.HasPrefix(w.Summary(), "0 done") {
+				unanswered += w.Name() + " "
+			}
+		}
+		if unanswered == "" {
+			return
 		}
 	}
+	t.Errorf("not all was done each time, at last of %s", unanswered)
 }
 
 func TestForgetfulServer(t *testing.T) {

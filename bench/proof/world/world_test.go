@@ -110,7 +110,7 @@ func TestWorld(t *testing.T) {
 	if alive(a)() == nil {
 		t.Error("a cut link carries")
 	}
-	if err := alive(b)(); err != nil {
+	if _, err := ping(b.Address, 10*time.Second); err != nil {
 		t.Error("another link is cut too:", err)
 	}
 	w.Network.Mend(a.Port, w.Clients)
@@ -120,7 +120,7 @@ func TestWorld(t *testing.T) {
 	slow := Quality{Delay: 30 * time.Millisecond}
 	w.Network.Degrade(a.Port, w.Clients, slow)
 	w.Network.Degrade(w.Clients, a.Port, slow)
-	if took, err := ping(a.Address, 5*time.Second); err != nil || took < 4*slow.Delay {
+	if took, err := ping(a.Address, 20*time.Second); err != nil || took < 4*slow.Delay {
 		t.Errorf("took %s (%v), want at least %s", took, err, 4*slow.Delay)
 	}
 	w.Network.Degrade(a.Port, w.Clients, Quality{Loss: 1})
