@@ -106,6 +106,9 @@ func (w *sweeper) batch(i int) (next int64, more bool, err error) {
 		return math.MaxInt64, false, nil
 	}
 	defer w.tx.End()
+	if !w.s.activeExpire.Load() { // meanwhile: what is written from then on stays
+		return math.MaxInt64, false, nil
+	}
 	var came int
 	sh.lend()
 	w.dead, came = sh.deadlines.due(sh, now, sweepBatch, w.dead[:0])
