@@ -17,7 +17,7 @@ type Figures = struct {
 	LogBytes, SnapshotBytes                                    int64
 
 	DiskFailed             bool
-	CommitTimes, DiskTimes durations.Counts // from proposing to applied; of one write with its sync
+	CommitTimes, DiskTimes durations.Counts // from proposing to applied; of one sync, with the write where that is waited for
 }
 
 // Figures looks at one thing after the other.

@@ -29,7 +29,7 @@ var (
 	descState      = describe("raft_state", "1 for what this node is.", "state")
 	descLag        = describe("raft_peer_lag_entries", "Committed entries that another node is not known to have; told by the leader.", "peer")
 	descCommitTime = describe("raft_commit_duration_seconds", "From proposing an entry to its being applied; told by the node that led.")
-	descDiskTime   = describe("raft_disk_write_duration_seconds", "One write to the log with its sync.")
+	descDiskTime   = describe("raft_disk_write_duration_seconds", "One sync of the log, with the write where that is waited for.")
 )
 
 var labelled = []*prometheus.Desc{

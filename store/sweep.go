@@ -51,6 +51,7 @@ func (w *sweeper) run() {
 	defer w.s.running.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	on := func() bool { return w.s.activeExpire.Load() && w.s.leads.Load() }
 	for {
 		select {
 		case <-w.s.done:
@@ -60,8 +61,8 @@ func (w *sweeper) run() {
 		}
 		w.next.Store(math.MaxInt64)
 		nap := sweepNap
-		if w.s.activeExpire.Load() && w.s.leads.Load() {
-			next, err := w.sweep()
+		if on() {
+			next, err := w.sweep(on)
 			if err != nil {
 				nap = sweepPause
 			} else if next != math.MaxInt64 {
@@ -77,11 +78,12 @@ func (w *sweeper) run() {
 }
 
 // sweep deletes all that has expired, but in latched shards, whose holder will
-// kick when done, and returns the next deadline.
-func (w *sweeper) sweep() (next int64, err error) {
+// kick when done, and returns the next deadline. It ends where on, which is asked with
+// each shard held, says no: what is written from then on stays.
+func (w *sweeper) sweep(on func() bool) (next int64, err error) {
 	next = math.MaxInt64
 	for i := range w.s.shards {
-		at, err := w.sweepShard(i)
+		at, err := w.sweepShard(i, on)
 		if err != nil {
 			return 0, err
 		}
@@ -90,23 +92,23 @@ func (w *sweeper) sweep() (next int64, err error) {
 	return next, nil
 }
 
-func (w *sweeper) sweepShard(i int) (next int64, err error) {
+func (w *sweeper) sweepShard(i int, on func() bool) (next int64, err error) {
 	for {
-		next, more, err := w.batch(i)
+		next, more, err := w.batch(i, on)
 		if err != nil || !more {
 			return next, err
 		}
 	}
 }
 
-func (w *sweeper) batch(i int) (next int64, more bool, err error) {
+func (w *sweeper) batch(i int, on func() bool) (next int64, more bool, err error) {
 	sh := &w.s.shards[i]
 	now := w.s.now()
 	if !w.tx.tryBegin(w.s, now, 0, Scope{Shards: 1 << i}) {
 		return math.MaxInt64, false, nil
 	}
 	defer w.tx.End()
-	if !w.s.activeExpire.Load() { // meanwhile: what is written from then on stays
+	if !on() {
 		return math.MaxInt64, false, nil
 	}
 	var came int

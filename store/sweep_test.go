@@ -123,6 +123,10 @@ func TestActiveExpireOff(t *testing.T) {
 		t.Error("a key lives through the millisecond of its deadline")
 	}
 	clk.pass(1)
+	// As a pass does that began before it was switched off.
+	if _, err := (&sweeper{s: s}).sweep(func() bool { return false }); err != nil || s.Stats().Expired != 0 {
+		t.Errorf("a pass went on: %v", err)
+	}
 	if _, ok := get(t, s, "k"); ok {
 		t.Error("what has expired was served")
 	}

@@ -28,7 +28,7 @@ type Options struct {
 	SegmentBytes int64
 
 	// Sync is called instead of fdatasync, for a file of which the bytes in
-	// between were written.
+	// between were written; those that others write meanwhile are not among them.
 	Sync func(path string, f *os.File, from, to int64) error
 	// Gone is called when a file that Sync knows is not part of the log any more.
 	Gone func(path string)
@@ -336,9 +336,9 @@ func (l *Log) Write(entries []*raft.Log) error {
 	if l.unsynced.s == nil {
 		l.unsynced = extent{s: s, from: s.end}
 	}
-	l.unsynced.to = max(l.unsynced.to, s.end+int64(len(l.buf)))
+	l.unsynced.to = written // not the zeros behind it, where the next entry may be written during the sync
 	s.entries = append(s.entries, l.places...)
-	s.size = max(s.size, l.unsynced.to)
+	s.size = max(s.size, s.end+int64(len(l.buf)))
 	s.end = written
 	return nil
 }
